@@ -1,0 +1,1 @@
+"""Exporters: an integer program to ONNX, ExecuTorch and TensorRT."""

@@ -1,0 +1,1 @@
+"""Harnesses: run a bundle on each runtime, compare spikes, measure."""

@@ -1,0 +1,26 @@
+"""Versions and limits of the numeric contract (docs/contract.md)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from svf_edge.errors import ContractMismatch
+
+NUMERIC_VERSION = 1
+PACKING_VERSION = 1
+
+WEIGHT_MAX = 127
+INT8_MAX = 127
+
+INT32_LIMIT = 2**31 - 1
+FLOAT32_LIMIT = 2**24
+"""Sums of integers are exact in float32, in any order, while the sum of absolute values stays below this."""
+
+
+def check_version(name: str, found: object, expected: int, path: str | Path) -> None:
+    """Raise `ContractMismatch` unless `found` is the version this release implements."""
+    if found != expected:
+        raise ContractMismatch(
+            f"{path}: {name} contract version is {found!r}, this release reads {expected}; "
+            "export or freeze again with the release you run"
+        )

@@ -1,0 +1,1 @@
+"""The training side of the model: neurons, attention, blocks, backbone and heads."""
