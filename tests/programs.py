@@ -32,7 +32,7 @@ class Builder:
 
     def _append(self, node: Node) -> str:
         self.nodes.append(node)
-        self.values[node.name] = interpret._evaluate(node, self.values)
+        self.values[node.name] = interpret.evaluate(node, self.values)
         return node.name
 
     def conv(self, name: str, source: str, outs: int, kernel: int = 1, *, groups: int = 1, **options: Any) -> str:
@@ -43,7 +43,7 @@ class Builder:
         bias = self.rng.integers(-40, 41, outs).astype(np.int32)
         probe = Conv(name, source, weight, bias, np.zeros(outs, np.int32), 0, groups=groups, **options)
         spread = float(np.abs(interpret.conv(probe, self.values[source])).mean()) if options.get("out") != "int8" else (
-            float(np.abs(interpret._accumulate(probe, self.values[source])).mean())
+            float(np.abs(interpret.accumulate(probe, self.values[source])).mean())
         )
         shift = np.full(outs, max(round(np.log2(max(spread, 1.0) / 60)), 0), np.int32)
         shift[: outs // 8] -= 1

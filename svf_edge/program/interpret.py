@@ -46,7 +46,7 @@ def run(program: Program, clip: NDArray[np.uint8], observe: Callable[[str, Int64
     check_frames(program.frames, clip)
     values: dict[str, Int64Array] = {program.frames.name: clip.astype(np.int64) - program.frames.zero_point}
     for node in program.nodes:
-        result = _evaluate(node, values)
+        result = evaluate(node, values)
         if np.abs(result).max(initial=0) > INT32_LIMIT:
             raise RangeError(f"{node.name}: a value of {int(np.abs(result).max())} leaves int32")
         values[node.name] = result
@@ -58,7 +58,8 @@ def run(program: Program, clip: NDArray[np.uint8], observe: Callable[[str, Int64
     )
 
 
-def _evaluate(node: Node, values: Mapping[str, Int64Array]) -> Int64Array:
+def evaluate(node: Node, values: Mapping[str, Int64Array]) -> Int64Array:
+    """The int64 output of one node, given the tensors it reads by name."""
     match node:
         case Conv():
             return conv(node, values[node.source])
@@ -72,14 +73,15 @@ def _evaluate(node: Node, values: Mapping[str, Int64Array]) -> Int64Array:
 
 def conv(node: Conv, x: Int64Array) -> Int64Array:
     """Convolution and requantisation of `[T, C, H, W]` integers (zero point already subtracted)."""
-    accumulator = _accumulate(node, x)
+    accumulator = accumulate(node, x)
     shift = node.shift.astype(np.int64)[:, None, None]
     bias = node.bias.astype(np.int64)[:, None, None]
     y = ((accumulator << np.maximum(-shift, 0)) + bias) >> np.maximum(shift, 0)
     return np.clip(y, -INT8_MAX, INT8_MAX) if node.out == "int8" else y
 
 
-def _accumulate(node: Conv, x: Int64Array) -> Int64Array:
+def accumulate(node: Conv, x: Int64Array) -> Int64Array:
+    """The raw sums of products `[T, Cout, Ho, Wo]`, before bias and shift."""
     (pad_h, pad_w), (stride_h, stride_w) = node.padding, node.stride
     x = np.pad(x, ((0, 0), (0, 0), (pad_h, pad_h), (pad_w, pad_w)))
     outs, _, kernel_h, kernel_w = node.weight.shape

@@ -1,0 +1,34 @@
+"""Program to ONNX, in the `packed` and `portable` dialects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from svf_edge.errors import MissingPackage
+from svf_edge.files import atomic_write
+from svf_edge.program import Program
+
+try:
+    import onnx
+
+    from svf_edge.export.onnx.packed import packed_model
+    from svf_edge.export.onnx.portable import portable_model
+except ModuleNotFoundError as error:
+    if error.name != "onnx":
+        raise
+    raise MissingPackage("onnx", "onnx") from error
+
+BUILDERS = {"packed": packed_model, "portable": portable_model}
+
+
+def export_onnx(program: Program, dialect: str, path: str | Path) -> None:
+    """Write `program` as an ONNX file in `dialect` ("packed" or "portable"), atomically.
+
+    Raises `RangeError` when a carrier could be inexact and `UnsupportedInput` for levels the dialect does not take.
+    """
+    model = BUILDERS[dialect](program)
+    with atomic_write(path) as temporary:
+        onnx.save(model, temporary)
+
+
+__all__ = ["BUILDERS", "export_onnx", "packed_model", "portable_model"]

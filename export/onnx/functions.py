@@ -1,0 +1,215 @@
+"""Bodies of the packed operators in standard ONNX operators.
+
+A node of domain `ai.svf` runs our kernel where our library is registered; elsewhere the runtime inlines the body given
+here. Bodies carry integers in float32, so they are exact under the float32 range proof, which the exporter asks for.
+
+They are written in ONNX's textual syntax. `ai.svf.body` holds the pieces that several bodies share.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import onnx
+from onnx import parser
+
+from svf_edge.export.onnx.writer import OPSET
+from svf_edge.packing import WORD_BITS
+
+DOMAIN = "ai.svf"
+BODY_DOMAIN = "ai.svf.body"
+
+_BITS = ", ".join(map(str, range(WORD_BITS)))
+_PLACES = ", ".join(str(1 << bit if bit < WORD_BITS - 1 else -(1 << bit)) for bit in range(WORD_BITS))
+
+_SHARED = [
+    # [..., W] words to [..., channels] floats of 0 and 1.
+    f"""Unpack (words, channels) => (bits) {{
+        unsigned = Cast <to = 12> (words)
+        last = Constant <value_ints = [-1]> ()
+        column = Unsqueeze (unsigned, last)
+        places = Constant <value = uint32[{WORD_BITS}] {{{_BITS}}}> ()
+        moved = BitShift <direction = "RIGHT"> (column, places)
+        one = Constant <value = uint32 {{1}}> ()
+        single = BitwiseAnd (moved, one)
+        floats = Cast <to = 1> (single)
+        lead = Shape <end = -1> (words)
+        shape = Concat <axis = 0> (lead, last)
+        flat = Reshape (floats, shape)
+        start = Constant <value_ints = [0]> ()
+        bits = Slice (flat, start, channels, last)
+    }}""",
+    # [..., C] floats of 0 and 1 to [..., ceil(C / 32)] words.
+    f"""Pack (bits) => (words) {{
+        size = Shape <start = -1> (bits)
+        width = Constant <value_ints = [{WORD_BITS}]> ()
+        over = Mod (size, width)
+        missing = Sub (width, over)
+        padding = Mod (missing, width)
+        zero = Constant <value_ints = [0]> ()
+        pads = Concat <axis = 0> (zero, padding)
+        nothing = Constant <value_float = 0.0> ()
+        last = Constant <value_ints = [-1]> ()
+        padded = Pad (bits, pads, nothing, last)
+        lead = Shape <end = -1> (bits)
+        shape = Concat <axis = 0> (lead, last, width)
+        split = Reshape (padded, shape)
+        integers = Cast <to = 6> (split)
+        places = Constant <value = int32[{WORD_BITS}] {{{_PLACES}}}> ()
+        placed = Mul (integers, places)
+        words = ReduceSum <keepdims = 0> (placed, last)
+    }}""",
+    # Convolution of [T, H, W, Cin] floats with HWIO int8 weights, bias and shift; [T, Ho, Wo, Cout] floats.
+    """Convolve <stride, padding, groups> (x, weight, bias, shift) => (y) {
+        nchw = Transpose <perm = [0, 3, 1, 2]> (x)
+        sides = Constant <value_ints: ints = @padding> ()
+        none = Constant <value_ints = [0, 0]> ()
+        pads = Concat <axis = 0> (none, sides, none, sides)
+        padded = Pad (nchw, pads)
+        floats = Cast <to = 1> (weight)
+        kernel = Transpose <perm = [3, 2, 0, 1]> (floats)
+        sums = Conv <strides: ints = @stride, group: int = @groups> (padded, kernel)
+        rows = Transpose <perm = [0, 2, 3, 1]> (sums)
+        zero = Constant <value = int32 {0}> ()
+        low = Min (shift, zero)
+        up = Neg (low)
+        down = Max (shift, zero)
+        one = Constant <value = uint32 {1}> ()
+        up_places = Cast <to = 12> (up)
+        down_places = Cast <to = 12> (down)
+        up_power = BitShift <direction = "LEFT"> (one, up_places)
+        down_power = BitShift <direction = "LEFT"> (one, down_places)
+        factor = Cast <to = 1> (up_power)
+        divisor = Cast <to = 1> (down_power)
+        offset = Cast <to = 1> (bias)
+        scaled = Mul (rows, factor)
+        shifted = Add (scaled, offset)
+        quotient = Div (shifted, divisor)
+        y = Floor (quotient)
+    }""",
+    """SpikeConvolve <stride, padding, groups> (x, weight, bias, shift) => (y) {
+        per_group = Shape <start = 2, end = 3> (weight)
+        count = Constant <value_int: int = @groups> ()
+        channels = Mul (per_group, count)
+        bits = ai.svf.body.Unpack (x, channels)
+        y = ai.svf.body.Convolve <stride: ints = @stride, padding: ints = @padding, groups: int = @groups>
+            (bits, weight, bias, shift)
+    }""",
+    """IntConvolve <stride, padding, groups, zero_point> (x, weight, bias, shift) => (y) {
+        floats = Cast <to = 1> (x)
+        zero = Constant <value_int: int = @zero_point> ()
+        offset = Cast <to = 1> (zero)
+        centred = Sub (floats, offset)
+        y = ai.svf.body.Convolve <stride: ints = @stride, padding: ints = @padding, groups: int = @groups>
+            (centred, weight, bias, shift)
+    }""",
+    """Saturate (x) => (y) {
+        low = Constant <value_float = -127.0> ()
+        high = Constant <value_float = 127.0> ()
+        inside = Clip (x, low, high)
+        y = Cast <to = 3> (inside)
+    }""",
+    # Words [G, N, W] to heads [G, heads, N, d].
+    """Heads <channels, heads> (words) => (split) {
+        wanted = Constant <value_int: int = @channels> ()
+        last = Constant <value_ints = [-1]> ()
+        size = Reshape (wanted, last)
+        bits = ai.svf.body.Unpack (words, size)
+        count = Constant <value_int: int = @heads> ()
+        middle = Reshape (count, last)
+        keep = Constant <value_ints = [0, 0]> ()
+        shape = Concat <axis = 0> (keep, middle, last)
+        rows = Reshape (bits, shape)
+        split = Transpose <perm = [0, 2, 1, 3]> (rows)
+    }""",
+    # Q (K^T V) on heads [G, heads, N, d]; int32 [G, N, C].
+    """LinearAttention (q, k, v) => (o) {
+        keys = Transpose <perm = [0, 1, 3, 2]> (k)
+        summary = MatMul (keys, v)
+        heads = MatMul (q, summary)
+        rows = Transpose <perm = [0, 2, 1, 3]> (heads)
+        shape = Constant <value_ints = [0, 0, -1]> ()
+        flat = Reshape (rows, shape)
+        o = Cast <to = 6> (flat)
+    }""",
+    """Sign (x) => (y) {
+        two = Constant <value_float = 2.0> ()
+        one = Constant <value_float = 1.0> ()
+        doubled = Mul (x, two)
+        y = Sub (doubled, one)
+    }""",
+]
+
+_OPERATORS = [
+    """SpikeConv2d <stride, padding, groups> (x, weight, bias, shift) => (y) {
+        sums = ai.svf.body.SpikeConvolve <stride: ints = @stride, padding: ints = @padding, groups: int = @groups>
+            (x, weight, bias, shift)
+        y = Cast <to = 6> (sums)
+    }""",
+    """SpikeConv2dS8 <stride, padding, groups> (x, weight, bias, shift) => (y) {
+        sums = ai.svf.body.SpikeConvolve <stride: ints = @stride, padding: ints = @padding, groups: int = @groups>
+            (x, weight, bias, shift)
+        y = ai.svf.body.Saturate (sums)
+    }""",
+    """IntConv2d <stride, padding, groups, zero_point> (x, weight, bias, shift) => (y) {
+        sums = ai.svf.body.IntConvolve <stride: ints = @stride, padding: ints = @padding, groups: int = @groups,
+            zero_point: int = @zero_point> (x, weight, bias, shift)
+        y = Cast <to = 6> (sums)
+    }""",
+    """IntConv2dS8 <stride, padding, groups, zero_point> (x, weight, bias, shift) => (y) {
+        sums = ai.svf.body.IntConvolve <stride: ints = @stride, padding: ints = @padding, groups: int = @groups,
+            zero_point: int = @zero_point> (x, weight, bias, shift)
+        y = ai.svf.body.Saturate (sums)
+    }""",
+    """Lif <soft_reset> (x, gain, bias, theta) => (words) {
+        floats = Cast <to = 1> (x)
+        factor = Cast <to = 1> (gain)
+        offset = Cast <to = 1> (bias)
+        threshold = Cast <to = 1> (theta)
+        soft_flag = Constant <value_int: int = @soft_reset> ()
+        soft = Cast <to = 9> (soft_flag)
+        scaled = Mul (floats, factor)
+        drive = Add (scaled, offset)
+        frame = Shape <start = 1> (drive)
+        rest = ConstantOfShape <value = float[1] {0.0}> (frame)
+        final, spikes = Scan <num_scan_inputs = 1, body = step (float[H, W, C] membrane, float[H, W, C] input)
+            => (float[H, W, C] next, float[H, W, C] spike) {
+                sum = Add (membrane, input)
+                half = Constant <value_float = 0.5> ()
+                halved = Mul (sum, half)
+                potential = Floor (halved)
+                fired = GreaterOrEqual (potential, threshold)
+                spike = Cast <to = 1> (fired)
+                cost = Mul (spike, threshold)
+                lowered = Sub (potential, cost)
+                zero = Constant <value_float = 0.0> ()
+                cleared = Where (fired, zero, potential)
+                next = Where (soft, lowered, cleared)
+            }> (rest, drive)
+        words = ai.svf.body.Pack (spikes)
+    }""",
+    """HammingAttention <channels, heads> (q, k, v) => (o) {
+        q_bits = ai.svf.body.Heads <channels: int = @channels, heads: int = @heads> (q)
+        k_bits = ai.svf.body.Heads <channels: int = @channels, heads: int = @heads> (k)
+        v_bits = ai.svf.body.Heads <channels: int = @channels, heads: int = @heads> (v)
+        q_signs = ai.svf.body.Sign (q_bits)
+        k_signs = ai.svf.body.Sign (k_bits)
+        o = ai.svf.body.LinearAttention (q_signs, k_signs, v_bits)
+    }""",
+    """DotAttention <channels, heads> (q, k, v) => (o) {
+        q_bits = ai.svf.body.Heads <channels: int = @channels, heads: int = @heads> (q)
+        k_bits = ai.svf.body.Heads <channels: int = @channels, heads: int = @heads> (k)
+        v_bits = ai.svf.body.Heads <channels: int = @channels, heads: int = @heads> (v)
+        o = ai.svf.body.LinearAttention (q_bits, k_bits, v_bits)
+    }""",
+]
+
+
+@cache
+def bodies() -> tuple[onnx.FunctionProto, ...]:
+    """FunctionProtos of every operator of `ai.svf` and of the pieces they share."""
+    return tuple(
+        parser.parse_function(f'<domain: "{domain}", opset_import: ["": {OPSET}, "{BODY_DOMAIN}": 1]>\n{text}')
+        for domain, texts in ((BODY_DOMAIN, _SHARED), (DOMAIN, _OPERATORS))
+        for text in texts
+    )

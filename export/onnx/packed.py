@@ -1,0 +1,85 @@
+"""Program to ONNX in the `packed` dialect: `ai.svf` operators on int32 words, channels last."""
+
+from __future__ import annotations
+
+import onnx
+
+from svf_edge.errors import UnsupportedInput
+from svf_edge.export.onnx.functions import BODY_DOMAIN, DOMAIN, bodies
+from svf_edge.export.onnx.writer import GraphWriter
+from svf_edge.packing import word_count
+from svf_edge.program import Add, Attention, Conv, Lif, Program
+from svf_edge.program.ranges import prove
+
+
+def packed_model(program: Program) -> onnx.ModelProto:
+    """The packed graph of `program`, with function bodies so that it also runs without our library.
+
+    Raises `RangeError` when the bodies' float32 carriers could be inexact, and `UnsupportedInput` for integer LIFs
+    (levels > 1), which version 1 of the packed operators does not take.
+    """
+    prove(program, "float32")
+    writer = GraphWriter()
+    writer.op("Transpose", [program.frames.name], _rows(program.frames.name), perm=[0, 2, 3, 1])
+    for node in program.nodes:
+        match node:
+            case Conv():
+                _conv(writer, program, node)
+            case Add():
+                writer.op("Add", [node.left, node.right], node.name)
+            case Lif():
+                _lif(writer, node)
+            case Attention():
+                _attention(writer, program, node)
+    for output in program.outputs:
+        writer.op("Transpose", [output.source], output.name, perm=[0, 3, 1, 2])
+    return writer.model(program, "packed", bodies(), (DOMAIN, BODY_DOMAIN))
+
+
+def _rows(name: str) -> str:
+    return f"{name}:nhwc"
+
+
+def _conv(writer: GraphWriter, program: Program, node: Conv) -> None:
+    kind = program.types[node.source].kind
+    source = _rows(node.source) if kind == "frames" else node.source
+    operator = "SpikeConv2d" if kind == "spikes" else "IntConv2d"
+    attributes = {"stride": node.stride, "padding": node.padding, "groups": node.groups}
+    if kind != "spikes":
+        attributes["zero_point"] = program.frames.zero_point if kind == "frames" else 0
+    inputs = [
+        source,
+        writer.constant(f"{node.name}:weight", node.weight.transpose(2, 3, 1, 0)),
+        writer.constant(f"{node.name}:bias", node.bias),
+        writer.constant(f"{node.name}:shift", node.shift),
+    ]
+    writer.op(operator + ("S8" if node.out == "int8" else ""), inputs, node.name, DOMAIN, **attributes)
+
+
+def _lif(writer: GraphWriter, node: Lif) -> None:
+    if node.levels != 1:
+        raise UnsupportedInput(
+            f"layer '{node.name}' is an integer LIF with {node.levels} levels; packed operators take binary spikes, "
+            "export the portable dialect"
+        )
+    inputs = [node.source]
+    inputs += [writer.constant(f"{node.name}:{key}", getattr(node, key)) for key in ("gain", "bias", "theta")]
+    writer.op("Lif", inputs, node.name, DOMAIN, soft_reset=int(node.reset == "soft"))
+
+
+def _attention(writer: GraphWriter, program: Program, node: Attention) -> None:
+    steps, channels, height, width = program.types[node.name].shape
+    groups, tokens = (1, steps * height * width) if node.scope == "joint" else (steps, height * width)
+    swap = node.scope == "temporal"
+
+    def grouped(role: str, source: str) -> str:
+        shape = writer.integers(groups, tokens, word_count(channels))
+        name = writer.op("Reshape", [source, shape], f"{node.name}:{role}")
+        return writer.op("Transpose", [name], f"{name}:swapped", perm=[1, 0, 2]) if swap else name
+
+    inputs = [grouped("q", node.query), grouped("k", node.key), grouped("v", node.value)]
+    operator = "HammingAttention" if node.mode == "hamming" else "DotAttention"
+    o = writer.op(operator, inputs, f"{node.name}:o", DOMAIN, channels=channels, heads=node.heads)
+    if swap:
+        o = writer.op("Transpose", [o], f"{o}:swapped", perm=[1, 0, 2])
+    writer.op("Reshape", [o, writer.integers(steps, height, width, channels)], node.name)

@@ -1,0 +1,135 @@
+"""Program to ONNX in the `portable` dialect: standard operators on float32 carriers, channels first."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import TensorProto
+
+from svf_edge.contract import INT8_MAX
+from svf_edge.export.onnx.writer import GraphWriter
+from svf_edge.program import Add, Attention, Conv, Lif, Program
+from svf_edge.program.ranges import prove
+
+
+def portable_model(program: Program) -> onnx.ModelProto:
+    """The portable graph of `program`. Raises `RangeError` when a float32 carrier could be inexact."""
+    prove(program, "float32")
+    writer = GraphWriter()
+    frames = program.frames
+    pixels = writer.op("Cast", [frames.name], f"{frames.name}:float", to=TensorProto.FLOAT)
+    writer.op("Sub", [pixels, writer.scalar(frames.zero_point)], f"{frames.name}:centred")
+    for node in program.nodes:
+        match node:
+            case Conv():
+                _conv(writer, program, node)
+            case Add():
+                writer.op("Add", [node.left, node.right], node.name)
+            case Lif():
+                _lif(writer, program, node)
+            case Attention():
+                _attention(writer, program, node)
+    for output in program.outputs:
+        writer.op("Cast", [output.source], output.name, to=TensorProto.INT32)
+    return writer.model(program, "portable")
+
+
+def _conv(writer: GraphWriter, program: Program, node: Conv) -> None:
+    source = f"{node.source}:centred" if program.types[node.source].kind == "frames" else node.source
+    # (acc * 2^l + bias) / 2^r as one convolution: every term is an integer times 2^-r, so it is exact as well.
+    scale = np.exp2(-node.shift.astype(np.float32))
+    bias = node.bias * np.exp2(-np.maximum(node.shift, 0).astype(np.float32))
+    # Stored as int8 and one scale per channel: a quarter of the size, and runtimes fold it when they load the file.
+    weight = writer.op(
+        "Mul",
+        [
+            writer.op(
+                "Cast", [writer.constant(f"{node.name}:int8", node.weight)], f"{node.name}:float", to=TensorProto.FLOAT
+            ),
+            writer.constant(f"{node.name}:scale", scale[:, None, None, None]),
+        ],
+        f"{node.name}:weight",
+    )
+    inputs = [source, weight, writer.constant(f"{node.name}:bias", bias.astype(np.float32))]
+    rounds = bool((node.shift > 0).any())
+    saturates = node.out == "int8"
+    result = f"{node.name}:conv" if rounds or saturates else node.name
+    writer.op("Conv", inputs, result, strides=node.stride, pads=[*node.padding, *node.padding], group=node.groups)
+    if rounds:
+        result = writer.op("Floor", [result], f"{node.name}:floor" if saturates else node.name)
+    if saturates:
+        writer.op("Clip", [result, writer.scalar(-INT8_MAX), writer.scalar(INT8_MAX)], node.name)
+
+
+def _lif(writer: GraphWriter, program: Program, node: Lif) -> None:
+    steps = program.types[node.name].shape[0]
+    drive = node.source
+
+    def per_channel(label: str, values: np.ndarray) -> str:
+        return writer.constant(f"{node.name}:{label}", values.astype(np.float32)[:, None, None])
+
+    if (node.gain != 1).any():
+        drive = writer.op("Mul", [drive, per_channel("gain", node.gain)], f"{node.name}:scaled")
+    if node.bias.any():
+        drive = writer.op("Add", [drive, per_channel("bias", node.bias)], f"{node.name}:drive")
+    theta = per_channel("theta", node.theta)
+    inputs = [drive]
+    if steps > 1:
+        inputs = [f"{node.name}:x{step}" for step in range(steps)]
+        writer.ops("Split", [drive], inputs, axis=0, num_outputs=steps)
+
+    spikes = []
+    membrane = None
+    for step, x in enumerate(inputs):
+        prefix = f"{node.name}:{step}"
+        total = x if membrane is None else writer.op("Add", [membrane, x], f"{prefix}:sum")
+        halved = writer.op("Mul", [total, writer.scalar(0.5)], f"{prefix}:half")
+        potential = writer.op("Floor", [halved], f"{prefix}:potential")
+        fired = writer.op("GreaterOrEqual", [potential, theta], f"{prefix}:fired")
+        spike = writer.op("Cast", [fired], f"{prefix}:spike1", to=TensorProto.FLOAT)
+        for level in range(2, node.levels + 1):
+            reach = per_channel(f"theta{level}", node.theta * level)
+            above = writer.op("GreaterOrEqual", [potential, reach], f"{prefix}:above{level}")
+            more = writer.op("Cast", [above], f"{prefix}:more{level}", to=TensorProto.FLOAT)
+            spike = writer.op("Add", [spike, more], f"{prefix}:spike{level}")
+        spikes.append(spike)
+        if step == steps - 1:
+            break
+        if node.reset == "hard":
+            membrane = writer.op("Where", [fired, writer.scalar(0.0), potential], f"{prefix}:membrane")
+        else:
+            cost = writer.op("Mul", [spike, theta], f"{prefix}:cost")
+            membrane = writer.op("Sub", [potential, cost], f"{prefix}:membrane")
+    writer.op("Concat", spikes, node.name, axis=0)
+
+
+def _attention(writer: GraphWriter, program: Program, node: Attention) -> None:
+    steps, channels, height, width = program.types[node.name].shape
+    space = height * width
+    # Channels before tokens, as convolutions leave them: O^T = (V K^T) Q per head, shapes [G, heads, d, N].
+    order = {"joint": [1, 0, 2], "spatial": [0, 1, 2], "temporal": [2, 1, 0]}[node.scope]
+    lead, tokens = {"joint": ([], steps * space), "spatial": ([steps], space), "temporal": ([space], steps)}[node.scope]
+    width_of_head = channels // node.heads
+
+    def heads(role: str, source: str, signed: bool) -> str:
+        name = f"{node.name}:{role}"
+        flat = writer.op("Reshape", [source, writer.integers(steps, channels, space)], f"{name}:flat")
+        moved = writer.op("Transpose", [flat], f"{name}:moved", perm=order)
+        shape = writer.integers(*lead, node.heads, width_of_head, tokens)
+        split = writer.op("Reshape", [moved, shape], f"{name}:heads")
+        if not signed:
+            return split
+        doubled = writer.op("Mul", [split, writer.scalar(2.0)], f"{name}:doubled")
+        return writer.op("Sub", [doubled, writer.scalar(1.0)], f"{name}:signs")
+
+    signed = node.mode == "hamming"
+    query, key = heads("q", node.query, signed), heads("k", node.key, signed)
+    value = heads("v", node.value, False)
+    axes = list(range(len(lead) + 3))
+    keys = writer.op("Transpose", [key], f"{node.name}:keys", perm=[*axes[:-2], axes[-1], axes[-2]])
+    summary = writer.op("MatMul", [value, keys], f"{node.name}:summary")
+    o = writer.op("MatMul", [summary, query], f"{node.name}:o")
+    grouped = {"joint": (channels, steps, space), "spatial": (steps, channels, space), "temporal": (space, channels, steps)}
+    flat = writer.op("Reshape", [o, writer.integers(*grouped[node.scope])], f"{node.name}:o_flat")
+    moved = writer.op("Transpose", [flat], f"{node.name}:o_moved", perm=np.argsort(order).tolist())
+    writer.op("Reshape", [moved, writer.integers(steps, channels, height, width)], node.name)
