@@ -1,0 +1,51 @@
+"""Spike-driven attention in linear order (Zou et al., ICML 2025)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+
+Mode = Literal["hamming", "dot"]
+Scope = Literal["joint", "spatial", "temporal"]
+
+
+def group_tokens(x: Tensor, heads: int, scope: Scope) -> Tensor:
+    """`[T, B, C, H, W]` to token groups `[G, heads, N, d]`; tokens of a group are in (t, h, w) order."""
+    steps, batch, channels, height, width = x.shape
+    x = x.reshape(steps, batch, heads, channels // heads, height * width)
+    match scope:
+        case "joint":
+            return x.permute(1, 2, 0, 4, 3).reshape(batch, heads, steps * height * width, -1)
+        case "spatial":
+            return x.permute(0, 1, 2, 4, 3).reshape(steps * batch, heads, height * width, -1)
+        case "temporal":
+            return x.permute(1, 4, 2, 0, 3).reshape(batch * height * width, heads, steps, -1)
+
+
+def ungroup_tokens(x: Tensor, scope: Scope, shape: tuple[int, ...]) -> Tensor:
+    """Inverse of `group_tokens`, back to `shape` = `[T, B, C, H, W]`."""
+    steps, batch, _, height, width = shape
+    heads, head_width = x.shape[1], x.shape[3]
+    match scope:
+        case "joint":
+            x = x.reshape(batch, heads, steps, height * width, head_width).permute(2, 0, 1, 4, 3)
+        case "spatial":
+            x = x.reshape(steps, batch, heads, height * width, head_width).permute(0, 1, 2, 4, 3)
+        case "temporal":
+            x = x.reshape(batch, height * width, heads, steps, head_width).permute(3, 0, 2, 4, 1)
+    return x.reshape(shape)
+
+
+def spike_attention(q: Tensor, k: Tensor, v: Tensor, heads: int, mode: Mode, scope: Scope) -> Tensor:
+    """Unscaled attention product of spikes `[T, B, C, H, W]`, same shape; integers as long as the inputs are.
+
+    hamming: `O = (2Q - 1)(2K - 1)^T V`. With d-wide heads and the similarity `s = 1 - Hamming(q, k) / d` of the
+    paper, `O = 2 d s V - d 1 V`: the scale and the constant part belong to the normalisation that follows.
+    dot: `O = Q K^T V`. Both are evaluated as `Q (K^T V)`, linear in the number of tokens.
+    """
+    shape = tuple(q.shape)
+    q, k, v = (group_tokens(x, heads, scope) for x in (q, k, v))
+    if mode == "hamming":
+        q, k = 2 * q - 1, 2 * k - 1
+    return ungroup_tokens(q @ (k.transpose(-1, -2) @ v), scope, shape)

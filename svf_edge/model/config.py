@@ -1,0 +1,162 @@
+"""What a model is made of: a frozen, JSON-able configuration, and the sizes that have names."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from svf_edge.errors import UnsupportedInput
+
+Positive = Annotated[int, Field(ge=1)]
+SpaceTime = Literal["joint", "spatial", "factorised", "hierarchical"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PoseHead(_Frozen):
+    """2-D joints of every frame by per-axis classification (SimCC, Li et al. 2022)."""
+
+    kind: Literal["pose"] = "pose"
+    joints: Positive = 13
+    bins: Positive = 64
+    """Bins per axis; bin i of an axis stands for the i-th of `bins` equal slices of the frame."""
+    maps: Positive = 8
+    """Feature maps per joint between the two convolutions."""
+
+
+class ClassificationHead(_Frozen):
+    """Class scores of every frame; the clip's score is their mean over time."""
+
+    kind: Literal["classification"] = "classification"
+    classes: Positive = 1000
+
+
+Head = Annotated[PoseHead | ClassificationHead, Field(discriminator="kind")]
+
+
+class ModelConfig(_Frozen):
+    """A spiking video transformer for one clip length and frame size.
+
+    `embed` is E0..E3 of the backbone; `conv_blocks` counts the blocks at E0/2, E0 and E1, `transformer_blocks` those
+    at E2 and E3; `strides` belong to the five down-sampling convolutions. Heads are `heads` per block, or as many as
+    `head_width` gives.
+    """
+
+    size: str = "custom"
+    embed: tuple[Positive, Positive, Positive, Positive]
+    conv_blocks: tuple[int, int, int] = (1, 1, 2)
+    transformer_blocks: tuple[int, int] = (6, 2)
+    strides: tuple[Positive, Positive, Positive, Positive, Positive] = (2, 2, 2, 2, 1)
+    heads: Positive | None = 8
+    head_width: Positive | None = None
+    conv_ratio: Positive = 4
+    mlp_ratio: Positive = 4
+    rep_conv: bool = True
+
+    attention: Literal["hamming", "dot"] = "hamming"
+    space_time: SpaceTime = "joint"
+    reset: Literal["hard", "soft"] = "hard"
+    levels: Positive = 1
+    surrogate: Literal["sigmoid", "atan"] = "sigmoid"
+    surrogate_width: Annotated[float, Field(gt=0)] = 1.0
+
+    head: Head
+    frames: Positive = 4
+    frame_size: tuple[Positive, Positive] = (64, 64)
+    channels: Positive = 3
+    input: Literal["pixels", "events"] = "pixels"
+
+    norm_gain: Annotated[float, Field(gt=0)] = 2.0
+    """Initial BatchNorm gain ahead of a LIF. At 1 the deep layers of an untrained network stay silent: the first
+    membrane is half the input, so a spike needs an input of two standard deviations."""
+    fraction_bits: Annotated[int, Field(ge=4, le=12)] = 8
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.heads is None) == (self.head_width is None):
+            raise ValueError("give either heads or head_width")
+        if self.embed[0] % 2:
+            raise ValueError(f"embed[0] = {self.embed[0]} must be even: the stem has half of it")
+        if min(self.conv_blocks) < 0 or min(self.transformer_blocks) < 0:
+            raise ValueError("a number of blocks is negative")
+        for width in self.embed[2:]:
+            if width % (self.heads or self.head_width or 1):
+                raise ValueError(f"a width of {width} does not divide into heads ({self.heads=}, {self.head_width=})")
+        return self
+
+    def heads_at(self, width: int) -> int:
+        """Attention heads of a block that is `width` channels wide."""
+        return self.heads if self.heads is not None else width // (self.head_width or width)
+
+    @property
+    def feature_size(self) -> tuple[int, int]:
+        """Height and width of the backbone's output."""
+        height, width = self.frame_size
+        for stride in self.strides:  # every kernel is odd and padded by half of it
+            height, width = (height - 1) // stride + 1, (width - 1) // stride + 1
+        return height, width
+
+    @property
+    def zero_point(self) -> int:
+        """Pixel value that stands for 0."""
+        return 128 if self.input == "pixels" else 0
+
+    @property
+    def input_exponent(self) -> int:
+        """An input integer stands for `(x - zero_point) * 2^-input_exponent`."""
+        return 7 if self.input == "pixels" else 0
+
+
+_MOBILE: Mapping[str, Any] = {
+    "heads": None,
+    "head_width": 32,
+    "conv_blocks": (1, 1, 1),
+    "strides": (2, 2, 2, 1, 1),
+    "conv_ratio": 2,
+    "mlp_ratio": 2,
+    "rep_conv": False,
+}
+
+SIZES: Mapping[str, Mapping[str, Any]] = {
+    "15M": {"embed": (64, 128, 256, 360)},
+    "31M": {"embed": (96, 192, 384, 480)},
+    "55M": {"embed": (128, 256, 512, 640)},
+    "mobile-s": {**_MOBILE, "embed": (32, 64, 96, 128), "transformer_blocks": (2, 1)},
+    "mobile-m": {**_MOBILE, "embed": (64, 96, 160, 224), "transformer_blocks": (3, 1)},
+    "tiny": {
+        **_MOBILE,
+        "embed": (16, 32, 32, 64),
+        "head_width": 16,
+        "conv_blocks": (0, 1, 0),
+        "strides": (2, 2, 2, 2, 1),
+        "transformer_blocks": (1, 1),
+    },
+}
+"""Published sizes, the mobile family (channels from E0 on in whole 32-bit words), and `tiny` for quick trials."""
+
+
+def model_config(size: str, **overrides: Any) -> ModelConfig:
+    """The configuration of a named size with `overrides`; `head` defaults to pose.
+
+    Raises `UnsupportedInput` for an unknown size (naming the closest) or values that do not fit together.
+    """
+    if size not in SIZES:
+        close = difflib.get_close_matches(size, SIZES, n=1, cutoff=0.3)
+        hint = f"did you mean '{close[0]}'? " if close else ""
+        raise UnsupportedInput(f"unknown model size '{size}'; {hint}there are {', '.join(SIZES)}")
+    return parse_config({"head": {"kind": "pose"}, **SIZES[size], **overrides, "size": size})
+
+
+def parse_config(entries: Mapping[str, Any]) -> ModelConfig:
+    """A `ModelConfig` from JSON-like entries. Raises `UnsupportedInput` naming the first bad entry."""
+    try:
+        return ModelConfig.model_validate(dict(entries))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "model configuration"
+        raise UnsupportedInput(f"{where}: {first['msg']} (got {first['input']!r})") from error

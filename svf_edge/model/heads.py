@@ -1,0 +1,87 @@
+"""Task heads: membrane features `[T, B, C, h, w]` to scores of every frame `[T, B, K]`."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from svf_edge.model.blocks import make_lif
+from svf_edge.model.config import ClassificationHead, ModelConfig, PoseHead
+from svf_edge.model.layers import ConvNorm
+from svf_edge.model.neurons import Lif
+
+
+class Pose(nn.Module):
+    """Scores `[T, B, joints * 2 * bins]`: for every joint, bins along x and then bins along y (SimCC).
+
+    A 1x1 convolution makes a few maps per joint; a convolution as large as the map, grouped by joint, reads them.
+    """
+
+    def __init__(self, config: ModelConfig, head: PoseHead) -> None:
+        super().__init__()
+        maps = head.joints * head.maps
+        self.joints = head.joints
+        self.bins = head.bins
+        self.lif = make_lif(config)
+        self.maps = ConvNorm(config.embed[3], maps, inner=True)
+        self.read = ConvNorm(
+            maps, head.joints * 2 * head.bins, config.feature_size, groups=head.joints, bias=True, norms=0
+        )
+        nn.init.normal_(self.read.conv.weight, std=0.5 / math.sqrt(self.read.conv.weight[0].numel()))
+
+    @torch.no_grad()
+    def start_from(self, frequency: Tensor) -> None:
+        """Start at the training set's marginal: `frequency` `[joints, 2, bins]` counts joints per bin."""
+        share = (frequency + 1) / (frequency + 1).sum(-1, keepdim=True)
+        score = share.log()
+        assert self.read.conv.bias is not None
+        self.read.conv.bias.copy_((score - score.mean(-1, keepdim=True)).flatten())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.read(self.maps(self.lif(x))).flatten(2)
+
+
+class SpatialMean(nn.Module):
+    """Mean over space as a sum times a power of two; `correction` makes up the rest and belongs to the next weights."""
+
+    def __init__(self, size: tuple[int, int], channels: int, levels: int) -> None:
+        super().__init__()
+        self.size = size
+        self.channels = channels
+        self.exponent = math.ceil(math.log2(size[0] * size[1]))
+        self.correction = 2.0**self.exponent / (size[0] * size[1])
+        # The int8 result reaches at most `levels`; its unit is as fine as the sum or as 127 allows.
+        self.out_exponent = min(self.exponent, 6 - math.ceil(math.log2(levels)))
+        self.quantised = False
+
+    def forward(self, spikes: Tensor) -> Tensor:
+        mean = spikes.sum((-2, -1), keepdim=True) * 2.0**-self.exponent
+        if self.quantised:
+            unit = 2.0**-self.out_exponent
+            mean = torch.floor(mean / unit + 0.5) * unit
+        return mean
+
+
+class Classification(nn.Module):
+    """Class scores `[T, B, classes]` of every frame; average them over T."""
+
+    def __init__(self, config: ModelConfig, head: ClassificationHead) -> None:
+        super().__init__()
+        self.lif = make_lif(config)
+        self.pool = SpatialMean(config.feature_size, config.embed[3], config.levels)
+        self.score = ConvNorm(config.embed[3], head.classes, bias=True, norms=0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.score(self.pool(self.lif(x))).flatten(2)
+
+
+def make_head(config: ModelConfig) -> Pose | Classification:
+    """The head of the configuration's task."""
+    if isinstance(config.head, PoseHead):
+        return Pose(config, config.head)
+    return Classification(config, config.head)
+
+
+__all__ = ["Classification", "Lif", "Pose", "SpatialMean", "make_head"]

@@ -1,0 +1,60 @@
+"""The whole network: uint8 frames in, scores of every frame out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import Tensor, nn
+
+from svf_edge.errors import UnsupportedInput
+from svf_edge.model.backbone import Backbone
+from svf_edge.model.config import ModelConfig
+from svf_edge.model.heads import make_head
+from svf_edge.model.neurons import Lif
+
+
+class SpikeVideoFormer(nn.Module):
+    """Spiking video transformer (Zou et al., ICML 2025) with a task head.
+
+    Takes uint8 frames `[B, T, C, H, W]` and returns float scores `[B, T, K]`, one vector a frame.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = Backbone(config)
+        self.head = make_head(config)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        channels, size = self.config.channels, self.config.frame_size
+        if frames.ndim != 5 or tuple(frames.shape[2:]) != (channels, *size):
+            raise UnsupportedInput(
+                f"frames of shape {list(frames.shape)}: this model takes [B, T, {channels}, {size[0]}, {size[1]}]"
+            )
+        dtype = next(self.parameters()).dtype
+        x = (frames.transpose(0, 1).to(dtype) - self.config.zero_point) * 2.0**-self.config.input_exponent
+        out: Tensor = self.head(self.backbone(x))
+        return out.transpose(0, 1)
+
+    def lifs(self) -> dict[str, Lif]:
+        """Every neuron layer by module path, in running order."""
+        return {name: module for name, module in self.named_modules() if isinstance(module, Lif)}
+
+
+@contextmanager
+def tracked_rates(model: nn.Module) -> Iterator[None]:
+    """Within the block every `Lif` keeps the mean of its last output in `rate`, with gradient."""
+    lifs = [module for module in model.modules() if isinstance(module, Lif)]
+    try:
+        for lif in lifs:
+            lif.track = True
+        yield
+    finally:
+        for lif in lifs:
+            lif.track, lif.rate = False, None
+
+
+def parameter_count(model: nn.Module) -> int:
+    """Number of trainable values."""
+    return sum(parameter.numel() for parameter in model.parameters())
