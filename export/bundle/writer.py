@@ -1,0 +1,174 @@
+"""Writing a bundle: all of it or nothing."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+
+import svf_edge
+from svf_edge.contract import NUMERIC_VERSION, PACKING_VERSION
+from svf_edge.errors import SvfError
+from svf_edge.export.bundle.manifest import (
+    MANIFEST,
+    Artefact,
+    FileEntry,
+    FramesSpec,
+    Golden,
+    Library,
+    Manifest,
+    OutputSpec,
+    Tap,
+)
+from svf_edge.export.bundle.reader import PROGRAM, Bundle
+from svf_edge.export.ops.library import LIBRARY_NAMES, installed_library
+from svf_edge.files import sha256
+from svf_edge.packing import digest, pack_spikes
+from svf_edge.program import Program, run, save_program
+
+TARGETS = ("onnx", "executorch", "tensorrt")
+
+Progress = Callable[[str], None]
+
+
+def host_platform() -> str:
+    """This machine in the manifest's spelling, such as `linux-x86_64`."""
+    return f"{platform.system()}-{platform.machine()}".lower()
+
+
+@dataclass
+class _Draft:
+    """A bundle under construction in a temporary folder."""
+
+    program: Program
+    folder: Path
+    artefacts: list[Artefact] = field(default_factory=list)
+    libraries: list[Library] = field(default_factory=list)
+    golden: list[Golden] = field(default_factory=list)
+
+    def add_onnx(self) -> None:
+        from svf_edge.export.onnx import export_onnx
+
+        for dialect in ("packed", "portable"):
+            path = f"onnx/{dialect}.onnx"
+            export_onnx(self.program, dialect, self.folder / path)
+            self.artefacts.append(Artefact(runtime="onnxruntime", dialect=dialect, path=path))
+
+    def add_executorch(self) -> None:
+        from svf_edge.export.executorch import export_executorch
+
+        for dialect in ("packed", "portable"):
+            path, tapped = f"executorch/{dialect}.pte", f"executorch/{dialect}.tap.pte"
+            export_executorch(self.program, dialect, self.folder / path)
+            export_executorch(self.program, dialect, self.folder / tapped, taps=True)
+            self.artefacts.append(Artefact(runtime="executorch", dialect=dialect, path=path, tapped=tapped))
+
+    def add_tensorrt(self) -> None:
+        from svf_edge.export.tensorrt import export_tensorrt
+
+        path = "tensorrt/qdq.onnx"
+        export_tensorrt(self.program, self.folder / path)
+        self.artefacts.append(Artefact(runtime="tensorrt", dialect="qdq", path=path))
+
+    def add_libraries(self) -> None:
+        target = f"lib/{host_platform()}"
+        for name in LIBRARY_NAMES:
+            source = installed_library(name)
+            if source is None:
+                continue
+            path = f"{target}/{source.name}"
+            (self.folder / target).mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, self.folder / path)
+            self.libraries.append(Library(name=name, platform=host_platform(), path=path))
+
+    def add_golden(self, name: str, clip: NDArray[np.uint8]) -> None:
+        trace = run(self.program, clip)
+        levels = {node.name: node.levels for node in self.program.lifs}
+        digests = {layer: digest(pack_spikes(spikes, levels[layer])) for layer, spikes in trace.spikes.items()}
+        path = f"golden/{_file_name(name)}.safetensors"
+        (self.folder / "golden").mkdir(exist_ok=True)
+        outputs = {f"output:{key}": values for key, values in trace.outputs.items()}
+        save_file({"frames": np.ascontiguousarray(clip), **outputs}, self.folder / path)
+        self.golden.append(Golden(name=name, path=path, source=name, digests=digests))
+
+    def manifest(self) -> Manifest:
+        program, frames = self.program, self.program.frames
+        files = sorted(path for path in self.folder.rglob("*") if path.is_file())
+        return Manifest(
+            svf_edge=svf_edge.__version__,
+            numeric=NUMERIC_VERSION,
+            packing=PACKING_VERSION,
+            frames=FramesSpec(
+                name=frames.name, shape=frames.shape, zero_point=frames.zero_point, exponent=frames.exponent
+            ),
+            outputs=[
+                OutputSpec(name=output.name, shape=kind.shape, exponent=kind.exponent)
+                for output in program.outputs
+                for kind in [program.types[output.source]]
+            ],
+            taps=[
+                Tap(layer=node.name, shape=program.types[node.name].shape, levels=node.levels) for node in program.lifs
+            ],
+            artefacts=self.artefacts,
+            libraries=self.libraries,
+            golden=self.golden,
+            model=dict(program.meta),
+            files={
+                path.relative_to(self.folder).as_posix(): FileEntry(sha256=sha256(path), size=path.stat().st_size)
+                for path in files
+            },
+        )
+
+
+def write_bundle(
+    program: Program,
+    folder: str | Path,
+    clips: Mapping[str, NDArray[np.uint8]],
+    *,
+    targets: Sequence[str] = TARGETS,
+    progress: Progress = lambda message: None,
+) -> Bundle:
+    """Export `program` for `targets` with golden vectors from `clips`; return the opened bundle.
+
+    The bundle is built beside `folder` and moved into place when it is whole, so a failure leaves nothing behind and
+    an older bundle at `folder` stays until it is replaced.
+
+    Raises `RangeError` (a carrier could be inexact), `UnsupportedInput` (a clip of another shape), `MissingPackage`
+    (a target's exporter is not installed), or `SvfError` when `folder` exists and is not a bundle.
+    """
+    folder = Path(folder)
+    unknown = [target for target in targets if target not in TARGETS]
+    if unknown:
+        raise SvfError(f"unknown target '{unknown[0]}'; choose from {', '.join(TARGETS)}")
+    if folder.exists() and not (folder / MANIFEST).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise SvfError(f"{folder}: exists and is not a bundle; give another path or remove it")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
+        draft = _Draft(program, Path(scratch) / "bundle")
+        draft.folder.mkdir()
+        save_program(program, draft.folder / PROGRAM)
+        for name, clip in clips.items():
+            progress(f"golden vector {name}")
+            draft.add_golden(name, clip)
+        for target in TARGETS:
+            if target in targets:
+                progress(f"export to {target}")
+                {"onnx": draft.add_onnx, "executorch": draft.add_executorch, "tensorrt": draft.add_tensorrt}[target]()
+        draft.add_libraries()
+        text = draft.manifest().model_dump_json(indent=1)
+        (draft.folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+        if folder.exists():
+            folder.rename(Path(scratch) / "previous")
+        draft.folder.rename(folder)
+    return Bundle.open(folder)
+
+
+def _file_name(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_" else "-" for c in name)
