@@ -1,0 +1,29 @@
+"""The packed operators in PyTorch: importing this package registers the namespace `svf` (docs/contract.md,
+"Operators").
+
+Operators, channels-last, with a CPU kernel (the native core), a shape function for `torch.export`, and `.out`
+overloads for ExecuTorch:
+
+    torch.ops.svf.spike_conv2d(x, weight, bias, shift, stride, padding, groups) -> int32 [T, Ho, Wo, Cout]
+    torch.ops.svf.spike_conv2d_s8(...)                                          -> int8, saturated to -127..127
+    torch.ops.svf.conv2d(x, weight, bias, shift, stride, padding, groups, zero_point) -> int32
+    torch.ops.svf.conv2d_s8(...)                                                -> int8
+    torch.ops.svf.lif(x, gain, bias, theta, soft_reset)                         -> int32 words [T, H, W, words]
+    torch.ops.svf.hamming_attention(q, k, v, channels, heads)                   -> int32 [G, N, C]
+    torch.ops.svf.dot_attention(q, k, v, channels, heads)                       -> int32 [G, N, C]
+
+`weight` is int8 `[kh, kw, Cin / groups, Cout]`, `bias` and `shift` int32 `[Cout]`, `stride` and `padding` pairs of
+ints (height, width), words int32. A wrong shape or dtype raises `ValueError` that says what was wrong.
+
+Control of the native core: `available_isas()`, `current_isa()`, `force_isa(name)` (a context manager);
+`find_library("svf_core" | "svf_ort" | "svf_executorch")` gives a library's path or raises `MissingLibrary`.
+"""
+
+from __future__ import annotations
+
+from svf_edge.export.ops import registration as _registration
+from svf_edge.export.ops.library import available_isas, current_isa, find_library, force_isa
+
+OPERATORS = _registration.OPERATORS
+
+__all__ = ["OPERATORS", "available_isas", "current_isa", "find_library", "force_isa"]

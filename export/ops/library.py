@@ -1,0 +1,132 @@
+"""Finds and loads the native libraries, and chooses their kernel set (instruction set)."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import svf_edge
+from svf_edge.errors import MissingLibrary, UnsupportedInput
+
+DIRECTORY_VARIABLE = "SVF_NATIVE_DIR"
+
+
+class Conv2dParams(ctypes.Structure):
+    """`svf_conv2d_params` of svf_core.h."""
+
+    _fields_ = [
+        ("frames", ctypes.c_int32),
+        ("height", ctypes.c_int32),
+        ("width", ctypes.c_int32),
+        ("in_channels", ctypes.c_int32),
+        ("out_channels", ctypes.c_int32),
+        ("kernel", ctypes.c_int32 * 2),
+        ("stride", ctypes.c_int32 * 2),
+        ("padding", ctypes.c_int32 * 2),
+        ("groups", ctypes.c_int32),
+        ("output_type", ctypes.c_int32),
+        ("input_type", ctypes.c_int32),
+        ("zero_point", ctypes.c_int32),
+    ]
+
+
+class LifParams(ctypes.Structure):
+    """`svf_lif_params` of svf_core.h."""
+
+    _fields_ = [(name, ctypes.c_int32) for name in ("frames", "positions", "channels", "soft_reset")]
+
+
+class AttentionParams(ctypes.Structure):
+    """`svf_attention_params` of svf_core.h."""
+
+    _fields_ = [(name, ctypes.c_int32) for name in ("groups", "tokens", "channels", "heads", "kind")]
+
+
+def search_directories() -> list[Path]:
+    """Folders looked at for native libraries: `SVF_NATIVE_DIR` alone when it is set, else the installed package."""
+    override = os.environ.get(DIRECTORY_VARIABLE)
+    if override:
+        return [Path(override)]
+    return [Path(root) / "runtimes" / "lib" for root in svf_edge.__path__]
+
+
+def find_library(name: str) -> Path:
+    """Path of `lib<name>.so`, for example `find_library("svf_ort")`.
+
+    Raises `MissingLibrary` naming the folders looked at and the fix.
+    """
+    directories = search_directories()
+    for directory in directories:
+        path = directory / f"lib{name}.so"
+        if path.is_file():
+            return path
+    looked = ", ".join(str(directory) for directory in directories)
+    raise MissingLibrary(
+        f"lib{name}.so was not found (looked in: {looked}); build it with 'pip install --no-build-isolation -e .' "
+        f"or set {DIRECTORY_VARIABLE} to the folder that holds it"
+    )
+
+
+@functools.cache
+def _load(path: Path) -> ctypes.CDLL:
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise MissingLibrary(f"{path} could not be loaded ({error}); rebuild it on this machine") from error
+    pointer = ctypes.c_void_p
+    signatures = {
+        "svf_spike_conv2d": (ctypes.POINTER(Conv2dParams), *[pointer] * 6),
+        "svf_conv2d": (ctypes.POINTER(Conv2dParams), *[pointer] * 6),
+        "svf_lif": (ctypes.POINTER(LifParams), *[pointer] * 6),
+        "svf_attention": (ctypes.POINTER(AttentionParams), *[pointer] * 5),
+        "svf_set_isa": (ctypes.c_char_p,),
+    }
+    for function, arguments in signatures.items():
+        getattr(library, function).argtypes = arguments
+        getattr(library, function).restype = ctypes.c_int
+    for function in ("svf_last_error", "svf_available_isas", "svf_isa"):
+        getattr(library, function).argtypes = ()
+        getattr(library, function).restype = ctypes.c_char_p
+    return library
+
+
+def core() -> ctypes.CDLL:
+    """The loaded kernel library, `libsvf_core.so`. Raises `MissingLibrary`."""
+    return _load(find_library("svf_core"))
+
+
+def last_error() -> str:
+    """The sentence of the last operator that failed on this thread."""
+    message: bytes = core().svf_last_error()
+    return message.decode()
+
+
+def available_isas() -> list[str]:
+    """Kernel sets that this machine can run, slowest first; `"reference"` is always the first."""
+    names: bytes = core().svf_available_isas()
+    return names.decode().split()
+
+
+def current_isa() -> str:
+    """The kernel set in use."""
+    name: bytes = core().svf_isa()
+    return name.decode()
+
+
+@contextlib.contextmanager
+def force_isa(name: str) -> Iterator[None]:
+    """Run with one kernel set, in this whole process (all shims share the core), and restore the former one.
+
+    Raises `UnsupportedInput` when this machine cannot run it.
+    """
+    before = current_isa()
+    if core().svf_set_isa(name.encode()):
+        raise UnsupportedInput(last_error())
+    try:
+        yield
+    finally:
+        core().svf_set_isa(before.encode())

@@ -1,0 +1,231 @@
+"""Registers the operators of namespace `svf` with PyTorch: schemas, CPU kernels through ctypes, shape functions."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from svf_edge.export.ops import library
+from svf_edge.packing import word_count
+
+NAMESPACE = "svf"
+
+_CONV = "Tensor x, Tensor weight, Tensor bias, Tensor shift, int[2] stride, int[2] padding, int groups"
+_ATTENTION = "Tensor q, Tensor k, Tensor v, int channels, int heads"
+OPERATORS = {
+    "spike_conv2d": _CONV,
+    "spike_conv2d_s8": _CONV,
+    "conv2d": f"{_CONV}, int zero_point",
+    "conv2d_s8": f"{_CONV}, int zero_point",
+    "lif": "Tensor x, Tensor gain, Tensor bias, Tensor theta, bool soft_reset",
+    "hamming_attention": _ATTENTION,
+    "dot_attention": _ATTENTION,
+}
+
+_UINT8, _INT8, _INT32 = 0, 1, 2  # svf_type
+_HAMMING, _DOT = 0, 1  # svf_attention_kind
+
+
+def _require(name: str, tensor: Tensor, dtypes: Sequence[torch.dtype], rank: int) -> None:
+    if tensor.dtype not in dtypes or tensor.dim() != rank:
+        wanted = " or ".join(str(dtype) for dtype in dtypes)
+        raise ValueError(f"{name} must be {wanted} of rank {rank}, not {tensor.dtype} {tuple(tensor.shape)}")
+
+
+def _check_vectors(channels: int, **vectors: Tensor) -> None:
+    for name, vector in vectors.items():
+        _require(name, vector, [torch.int32], 1)
+        torch._check(vector.shape[0] == channels, lambda n=name: f"{n} must have {channels} entries")
+
+
+def _conv_output(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    shift: Tensor,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    groups: int,
+    packed: bool,
+    dtype: torch.dtype,
+) -> Tensor:
+    """Checks the arguments and allocates the output `[T, Ho, Wo, Cout]`."""
+    _require("x", x, [torch.int32] if packed else [torch.uint8, torch.int8], 4)
+    _require("weight", weight, [torch.int8], 4)
+    kernel_h, kernel_w, group_in, out_channels = weight.shape
+    _check_vectors(out_channels, bias=bias, shift=shift)
+    if groups < 1 or out_channels % groups:
+        raise ValueError(f"groups={groups} must divide the {out_channels} output channels")
+    if len(stride) != 2 or len(padding) != 2 or min(stride) < 1 or min(padding) < 0:
+        raise ValueError(
+            f"stride {list(stride)} must be two positive ints, padding {list(padding)} two ints >= 0"
+        )
+    expected = word_count(group_in * groups) if packed else group_in * groups
+    if x.shape[3] != expected:
+        raise ValueError(
+            f"x has {x.shape[3]} {'words' if packed else 'channels'} per position, but weight "
+            f"{tuple(weight.shape)} with groups={groups} needs {expected}"
+        )
+    height = (x.shape[1] + 2 * padding[0] - kernel_h) // stride[0] + 1
+    width = (x.shape[2] + 2 * padding[1] - kernel_w) // stride[1] + 1
+    return x.new_empty((x.shape[0], height, width, out_channels), dtype=dtype)
+
+
+def _lif_output(x: Tensor, gain: Tensor, bias: Tensor, theta: Tensor) -> Tensor:
+    _require("x", x, [torch.int32], 4)
+    channels = x.shape[3]
+    _check_vectors(channels, gain=gain, bias=bias, theta=theta)
+    return x.new_empty((*x.shape[:3], word_count(channels)))
+
+
+def _attention_output(q: Tensor, k: Tensor, v: Tensor, channels: int, heads: int) -> Tensor:
+    for name, tensor in (("q", q), ("k", k), ("v", v)):
+        _require(name, tensor, [torch.int32], 3)
+        if tensor.shape[2] != word_count(channels):
+            raise ValueError(
+                f"{name} has {tensor.shape[2]} words per token; {channels} channels take "
+                f"{word_count(channels)}"
+            )
+        torch._check(tensor.shape[1] == q.shape[1], lambda n=name: f"{n} and q differ in tokens")
+        torch._check(tensor.shape[0] == q.shape[0], lambda n=name: f"{n} and q differ in groups")
+    if heads < 1 or channels % heads:
+        raise ValueError(f"heads={heads} must divide channels={channels}")
+    return q.new_empty((q.shape[0], q.shape[1], channels))
+
+
+def _call(function: str, params: ctypes.Structure, *tensors: Tensor) -> None:
+    """Calls an operator of the core on the calling thread. Tensors must be contiguous."""
+    pointers = [ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors]
+    if getattr(library.core(), function)(ctypes.byref(params), *pointers, None):
+        raise ValueError(f"svf: {library.last_error()}")
+
+
+def _run_conv(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    shift: Tensor,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    groups: int,
+    output: Tensor,
+    zero_point: int | None,
+) -> Tensor:
+    kernel_h, kernel_w, group_in, out_channels = weight.shape
+    params = library.Conv2dParams(
+        frames=x.shape[0],
+        height=x.shape[1],
+        width=x.shape[2],
+        in_channels=group_in * groups,
+        out_channels=out_channels,
+        kernel=(kernel_h, kernel_w),
+        stride=tuple(stride),
+        padding=tuple(padding),
+        groups=groups,
+        output_type=_INT8 if output.dtype == torch.int8 else _INT32,
+        input_type=_INT8 if x.dtype == torch.int8 else _UINT8,
+        zero_point=zero_point or 0,
+    )
+    function = "svf_spike_conv2d" if zero_point is None else "svf_conv2d"
+    inputs = [tensor.contiguous() for tensor in (x, weight, bias, shift)]
+    _call(function, params, *inputs, output)
+    return output
+
+
+def _spike_conv(dtype: torch.dtype, run: bool):  # type: ignore[no-untyped-def]
+    def operator(
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        shift: Tensor,
+        stride: Sequence[int],
+        padding: Sequence[int],
+        groups: int,
+    ) -> Tensor:
+        output = _conv_output(x, weight, bias, shift, stride, padding, groups, True, dtype)
+        return _run_conv(x, weight, bias, shift, stride, padding, groups, output, None) if run else output
+
+    return operator
+
+
+def _dense_conv(dtype: torch.dtype, run: bool):  # type: ignore[no-untyped-def]
+    def operator(
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        shift: Tensor,
+        stride: Sequence[int],
+        padding: Sequence[int],
+        groups: int,
+        zero_point: int,
+    ) -> Tensor:
+        output = _conv_output(x, weight, bias, shift, stride, padding, groups, False, dtype)
+        return (
+            _run_conv(x, weight, bias, shift, stride, padding, groups, output, zero_point) if run else output
+        )
+
+    return operator
+
+
+def _lif(run: bool):  # type: ignore[no-untyped-def]
+    def operator(x: Tensor, gain: Tensor, bias: Tensor, theta: Tensor, soft_reset: bool) -> Tensor:
+        output = _lif_output(x, gain, bias, theta)
+        if run:
+            params = library.LifParams(
+                frames=x.shape[0],
+                positions=x.shape[1] * x.shape[2],
+                channels=x.shape[3],
+                soft_reset=int(soft_reset),
+            )
+            _call("svf_lif", params, *[t.contiguous() for t in (x, gain, bias, theta)], output)
+        return output
+
+    return operator
+
+
+def _attention(kind: int, run: bool):  # type: ignore[no-untyped-def]
+    def operator(q: Tensor, k: Tensor, v: Tensor, channels: int, heads: int) -> Tensor:
+        output = _attention_output(q, k, v, channels, heads)
+        if run:
+            params = library.AttentionParams(
+                groups=q.shape[0], tokens=q.shape[1], channels=channels, heads=heads, kind=kind
+            )
+            _call("svf_attention", params, *[t.contiguous() for t in (q, k, v)], output)
+        return output
+
+    return operator
+
+
+def _operator(name: str, run: bool):  # type: ignore[no-untyped-def]
+    dtype = torch.int8 if name.endswith("_s8") else torch.int32
+    if name.startswith("spike_conv2d"):
+        return _spike_conv(dtype, run)
+    if name.startswith("conv2d"):
+        return _dense_conv(dtype, run)
+    if name == "lif":
+        return _lif(run)
+    return _attention(_HAMMING if name == "hamming_attention" else _DOT, run)
+
+
+def _with_out(kernel):  # type: ignore[no-untyped-def]
+    def operator(*args: object, out: Tensor) -> Tensor:
+        result = kernel(*args)
+        out.resize_(result.shape)
+        return out.copy_(result)
+
+    return operator
+
+
+_definitions = torch.library.Library(NAMESPACE, "DEF")
+for _name, _arguments in OPERATORS.items():
+    _definitions.define(f"{_name}({_arguments}) -> Tensor", tags=[torch.Tag.pt2_compliant_tag])
+    _definitions.define(f"{_name}.out({_arguments}, *, Tensor(a!) out) -> Tensor(a!)")
+    _definitions.impl(_name, _operator(_name, run=True), "CPU")
+    _definitions.impl(f"{_name}.out", _with_out(_operator(_name, run=True)), "CPU")
+    torch.library.register_fake(f"{NAMESPACE}::{_name}", _operator(_name, run=False), lib=_definitions)
+    torch.library.register_fake(
+        f"{NAMESPACE}::{_name}.out", _with_out(_operator(_name, run=False)), lib=_definitions
+    )

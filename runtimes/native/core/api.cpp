@@ -1,0 +1,224 @@
+// The C entry points: argument checks, error messages and the choice of a kernel set.
+#include <atomic>
+#include <cstdarg>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+
+#include "kernels.h"
+
+namespace {
+
+thread_local char last_error[256] = "";
+
+__attribute__((format(printf, 2, 3))) svf_status fail(svf_status status, const char* format, ...) {
+  va_list args;
+  va_start(args, format);
+  std::vsnprintf(last_error, sizeof last_error, format, args);
+  va_end(args);
+  return status;
+}
+
+struct Candidate {
+  const svf::KernelSet* kernels;
+  bool (*runs_here)();
+};
+
+// Slowest first.
+const Candidate kCandidates[] = {
+    {&svf::kReferenceKernels, [] { return true; }},
+    {&svf::kPortableKernels, [] { return true; }},
+#if defined(SVF_X86)
+    {&svf::kAvx2Kernels, [] { return __builtin_cpu_supports("avx2") != 0; }},
+    {&svf::kAvx512Kernels,
+     [] {
+       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+              __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+     }},
+#endif
+};
+
+const svf::KernelSet* fastest() {
+  const svf::KernelSet* best = nullptr;
+  for (const Candidate& candidate : kCandidates)
+    if (candidate.runs_here()) best = candidate.kernels;
+  return best;
+}
+
+const svf::KernelSet* find(const char* name) {
+  for (const Candidate& candidate : kCandidates)
+    if (candidate.runs_here() && std::strcmp(candidate.kernels->name, name) == 0) return candidate.kernels;
+  return nullptr;
+}
+
+const svf::KernelSet* initial() {
+  const char* name = std::getenv("SVF_ISA");
+  if (name == nullptr || *name == '\0') return fastest();
+  if (const svf::KernelSet* chosen = find(name)) return chosen;
+  std::fprintf(stderr, "svf: SVF_ISA=%s is not available here (%s); using %s\n", name, svf_available_isas(),
+               fastest()->name);
+  return fastest();
+}
+
+std::atomic<const svf::KernelSet*>& current() {
+  static std::atomic<const svf::KernelSet*> kernels{initial()};
+  return kernels;
+}
+
+svf_status check_conv(const svf_conv2d_params* p, svf::Conv* out) {
+  if (p == nullptr) return fail(SVF_INVALID_ARGUMENT, "convolution parameters are null");
+  if (p->frames < 1 || p->height < 1 || p->width < 1 || p->in_channels < 1 || p->out_channels < 1)
+    return fail(SVF_INVALID_ARGUMENT, "convolution sizes must be positive: T=%d H=%d W=%d Cin=%d Cout=%d",
+                p->frames, p->height, p->width, p->in_channels, p->out_channels);
+  for (int axis = 0; axis < 2; ++axis)
+    if (p->kernel[axis] < 1 || p->stride[axis] < 1 || p->padding[axis] < 0)
+      return fail(SVF_INVALID_ARGUMENT,
+                  "kernel and stride must be positive and padding not negative: "
+                  "kernel (%d, %d), stride (%d, %d), padding (%d, %d)",
+                  p->kernel[0], p->kernel[1], p->stride[0], p->stride[1], p->padding[0], p->padding[1]);
+  if (p->groups < 1 || p->in_channels % p->groups != 0 || p->out_channels % p->groups != 0)
+    return fail(SVF_INVALID_ARGUMENT, "groups=%d must divide Cin=%d and Cout=%d", p->groups, p->in_channels,
+                p->out_channels);
+  const int64_t span_h =
+      static_cast<int64_t>(p->height) + 2 * static_cast<int64_t>(p->padding[0]) - p->kernel[0];
+  const int64_t span_w =
+      static_cast<int64_t>(p->width) + 2 * static_cast<int64_t>(p->padding[1]) - p->kernel[1];
+  if (span_h < 0 || span_w < 0)
+    return fail(SVF_INVALID_ARGUMENT,
+                "kernel (%d, %d) is larger than the padded frame (%d + 2*%d, %d + 2*%d)", p->kernel[0],
+                p->kernel[1], p->height, p->padding[0], p->width, p->padding[1]);
+  if (p->output_type != SVF_INT32 && p->output_type != SVF_INT8)
+    return fail(SVF_INVALID_ARGUMENT, "output type %d is neither SVF_INT32 nor SVF_INT8", p->output_type);
+  const int64_t weights = static_cast<int64_t>(p->kernel[0]) * p->kernel[1] * (p->in_channels / p->groups);
+  if (weights > std::numeric_limits<int32_t>::max() / p->out_channels)
+    return fail(SVF_INVALID_ARGUMENT, "a kernel (%d, %d) with Cin=%d, Cout=%d has 2^31 weights or more",
+                p->kernel[0], p->kernel[1], p->in_channels, p->out_channels);
+  *out = svf::Conv{p->frames,
+                   p->height,
+                   p->width,
+                   p->in_channels,
+                   p->out_channels,
+                   p->kernel[0],
+                   p->kernel[1],
+                   p->stride[0],
+                   p->stride[1],
+                   p->padding[0],
+                   p->padding[1],
+                   p->groups,
+                   p->in_channels / p->groups,
+                   p->out_channels / p->groups,
+                   static_cast<int>(span_h / p->stride[0] + 1),
+                   static_cast<int>(span_w / p->stride[1] + 1),
+                   (p->in_channels + 31) / 32,
+                   0,
+                   false,
+                   p->output_type == SVF_INT8};
+  return SVF_OK;
+}
+
+svf_status finish(bool enough_memory) {
+  return enough_memory ? SVF_OK
+                       : fail(SVF_OUT_OF_MEMORY, "not enough memory for the operator's scratch space");
+}
+
+}  // namespace
+
+extern "C" {
+
+svf_status svf_conv2d_output_size(const svf_conv2d_params* params, int32_t size[2]) {
+  svf::Conv conv{};
+  if (svf_status status = check_conv(params, &conv)) return status;
+  size[0] = conv.out_h;
+  size[1] = conv.out_w;
+  return SVF_OK;
+}
+
+svf_status svf_spike_conv2d(const svf_conv2d_params* params, const int32_t* x, const int8_t* weight,
+                            const int32_t* bias, const int32_t* shift, void* y,
+                            const svf_parallel* parallel) {
+  svf::SpikeConvArgs args{{}, x, weight, bias, shift, y};
+  if (svf_status status = check_conv(params, &args.conv)) return status;
+  return finish(current().load()->spike_conv2d(args, parallel));
+}
+
+svf_status svf_conv2d(const svf_conv2d_params* params, const void* x, const int8_t* weight,
+                      const int32_t* bias, const int32_t* shift, void* y, const svf_parallel* parallel) {
+  svf::DenseConvArgs args{{}, x, weight, bias, shift, y};
+  if (svf_status status = check_conv(params, &args.conv)) return status;
+  if (params->input_type != SVF_UINT8 && params->input_type != SVF_INT8)
+    return fail(SVF_INVALID_ARGUMENT, "input type %d is neither SVF_UINT8 nor SVF_INT8", params->input_type);
+  args.conv.input_is_signed = params->input_type == SVF_INT8;
+  const int lowest = args.conv.input_is_signed ? -128 : 0;
+  if (params->zero_point < lowest || params->zero_point > lowest + 255)
+    return fail(SVF_INVALID_ARGUMENT, "zero point %d is outside the input type's range %d..%d",
+                params->zero_point, lowest, lowest + 255);
+  args.conv.zero_point = params->zero_point;
+  return finish(current().load()->conv2d(args, parallel));
+}
+
+svf_status svf_lif(const svf_lif_params* p, const int32_t* x, const int32_t* gain, const int32_t* bias,
+                   const int32_t* theta, int32_t* y, const svf_parallel* parallel) {
+  if (p == nullptr) return fail(SVF_INVALID_ARGUMENT, "LIF parameters are null");
+  if (p->frames < 1 || p->positions < 1 || p->channels < 1)
+    return fail(SVF_INVALID_ARGUMENT, "LIF sizes must be positive: T=%d, positions=%d, C=%d", p->frames,
+                p->positions, p->channels);
+  const svf::LifArgs args{
+      p->frames, p->positions, p->channels, (p->channels + 31) / 32, p->soft_reset != 0, x, gain, bias, theta,
+      y};
+  return finish(current().load()->lif(args, parallel));
+}
+
+svf_status svf_attention(const svf_attention_params* p, const int32_t* q, const int32_t* k, const int32_t* v,
+                         int32_t* y, const svf_parallel* parallel) {
+  if (p == nullptr) return fail(SVF_INVALID_ARGUMENT, "attention parameters are null");
+  if (p->groups < 1 || p->tokens < 1 || p->channels < 1)
+    return fail(SVF_INVALID_ARGUMENT, "attention sizes must be positive: G=%d N=%d C=%d", p->groups,
+                p->tokens, p->channels);
+  if (p->heads < 1 || p->channels % p->heads != 0)
+    return fail(SVF_INVALID_ARGUMENT, "heads=%d must divide C=%d", p->heads, p->channels);
+  if (p->kind != SVF_HAMMING && p->kind != SVF_DOT)
+    return fail(SVF_INVALID_ARGUMENT, "attention kind %d is neither SVF_HAMMING nor SVF_DOT", p->kind);
+  const svf::AttentionArgs args{p->groups,
+                                p->tokens,
+                                p->channels,
+                                p->heads,
+                                p->channels / p->heads,
+                                (p->channels + 31) / 32,
+                                p->kind == SVF_HAMMING,
+                                q,
+                                k,
+                                v,
+                                y};
+  return finish(current().load()->attention(args, parallel));
+}
+
+const char* svf_last_error(void) { return last_error; }
+
+const char* svf_available_isas(void) {
+  static const auto names = [] {
+    struct Names {
+      char text[64] = "";
+    } joined;
+    for (const Candidate& candidate : kCandidates) {
+      if (!candidate.runs_here()) continue;
+      if (joined.text[0] != '\0') std::strcat(joined.text, " ");
+      std::strcat(joined.text, candidate.kernels->name);
+    }
+    return joined;
+  }();
+  return names.text;
+}
+
+const char* svf_isa(void) { return current().load()->name; }
+
+svf_status svf_set_isa(const char* name) {
+  const svf::KernelSet* chosen = name == nullptr || *name == '\0' ? fastest() : find(name);
+  if (chosen == nullptr)
+    return fail(SVF_UNKNOWN_ISA, "kernel set '%s' is not available here; choose one of: %s", name,
+                svf_available_isas());
+  current().store(chosen);
+  return SVF_OK;
+}
+
+}  // extern "C"

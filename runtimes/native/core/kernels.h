@@ -1,0 +1,75 @@
+// Internal: what a kernel set (one instruction set) provides, after the arguments have been checked.
+#ifndef SVF_KERNELS_H
+#define SVF_KERNELS_H
+
+#include "svf_core.h"
+
+namespace svf {
+
+// Checked convolution: sizes derived once.
+struct Conv {
+  int frames, height, width, in_channels, out_channels;
+  int kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w;
+  int groups, group_in, group_out;  // channels per group
+  int out_h, out_w;
+  int in_words;    // words per position of packed input
+  int zero_point;  // dense input only
+  bool input_is_signed;
+  bool saturate;  // int8 output
+};
+
+struct SpikeConvArgs {
+  Conv conv;
+  const int32_t* x;
+  const int8_t* weight;
+  const int32_t* bias;
+  const int32_t* shift;
+  void* y;
+};
+
+struct DenseConvArgs {
+  Conv conv;
+  const void* x;
+  const int8_t* weight;
+  const int32_t* bias;
+  const int32_t* shift;
+  void* y;
+};
+
+struct LifArgs {
+  int frames, positions, channels, words;
+  bool soft_reset;
+  const int32_t* x;
+  const int32_t* gain;
+  const int32_t* bias;
+  const int32_t* theta;
+  int32_t* y;
+};
+
+struct AttentionArgs {
+  int groups, tokens, channels, heads, width, words;  // width: channels per head
+  bool hamming;
+  const int32_t* q;
+  const int32_t* k;
+  const int32_t* v;
+  int32_t* y;
+};
+
+// Each entry returns false if scratch memory ran out, true otherwise.
+struct KernelSet {
+  const char* name;
+  bool (*spike_conv2d)(const SpikeConvArgs&, const svf_parallel*);
+  bool (*conv2d)(const DenseConvArgs&, const svf_parallel*);
+  bool (*lif)(const LifArgs&, const svf_parallel*);
+  bool (*attention)(const AttentionArgs&, const svf_parallel*);
+};
+
+extern const KernelSet kReferenceKernels;
+extern const KernelSet kPortableKernels;
+#if defined(SVF_X86)
+extern const KernelSet kAvx2Kernels;
+extern const KernelSet kAvx512Kernels;
+#endif
+
+}  // namespace svf
+#endif

@@ -1,0 +1,12 @@
+#include "simd_avx2.h"
+// (the vector type comes first)
+#include "attention.h"
+#include "dense_conv.h"
+#include "lif.h"
+#include "spike_conv.h"
+
+namespace svf {
+
+const KernelSet kAvx2Kernels = {"avx2", spike_conv2d, conv2d, lif, attention};
+
+}  // namespace svf

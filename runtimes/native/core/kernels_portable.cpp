@@ -1,0 +1,12 @@
+#include "simd_portable.h"
+// (the vector type comes first)
+#include "attention.h"
+#include "dense_conv.h"
+#include "lif.h"
+#include "spike_conv.h"
+
+namespace svf {
+
+const KernelSet kPortableKernels = {"portable", spike_conv2d, conv2d, lif, attention};
+
+}  // namespace svf

@@ -1,0 +1,118 @@
+// The slow, obvious kernels: one loop per index of the definition. They ship, and SVF_ISA=reference selects
+// them.
+#include "kernels.h"
+
+namespace svf {
+namespace {
+
+int spike_at(const int32_t* words, int channel) {
+  return static_cast<int>((static_cast<uint32_t>(words[channel / 32]) >> (channel % 32)) & 1u);
+}
+
+void store(const Conv& c, void* y, size_t index, int32_t acc, int32_t bias, int32_t shift) {
+  const int left = shift < 0 ? -shift : 0;
+  const int right = shift > 0 ? (shift < 31 ? shift : 31) : 0;
+  int32_t value = static_cast<int32_t>((static_cast<uint32_t>(acc) << left) + static_cast<uint32_t>(bias));
+  value >>= right;
+  if (c.saturate) {
+    value = value < -127 ? -127 : value > 127 ? 127 : value;
+    static_cast<int8_t*>(y)[index] = static_cast<int8_t>(value);
+  } else {
+    static_cast<int32_t*>(y)[index] = value;
+  }
+}
+
+// value_at(frame, row, column, channel) is the input integer less its zero point.
+template <typename ValueAt>
+void convolve(const Conv& c, ValueAt value_at, const int8_t* weight, const int32_t* bias,
+              const int32_t* shift, void* y) {
+  size_t index = 0;
+  for (int t = 0; t < c.frames; ++t)
+    for (int oy = 0; oy < c.out_h; ++oy)
+      for (int ox = 0; ox < c.out_w; ++ox)
+        for (int co = 0; co < c.out_channels; ++co, ++index) {
+          const int first = co / c.group_out * c.group_in;
+          int32_t acc = 0;
+          for (int ky = 0; ky < c.kernel_h; ++ky)
+            for (int kx = 0; kx < c.kernel_w; ++kx) {
+              const int iy = oy * c.stride_h - c.pad_h + ky;
+              const int ix = ox * c.stride_w - c.pad_w + kx;
+              if (iy < 0 || iy >= c.height || ix < 0 || ix >= c.width) continue;
+              for (int ci = 0; ci < c.group_in; ++ci) {
+                const size_t row = (static_cast<size_t>(ky) * c.kernel_w + kx) * c.group_in + ci;
+                acc += weight[row * c.out_channels + co] * value_at(t, iy, ix, first + ci);
+              }
+            }
+          store(c, y, index, acc, bias[co], shift[co]);
+        }
+}
+
+bool spike_conv2d(const SpikeConvArgs& a, const svf_parallel*) {
+  const Conv& c = a.conv;
+  auto value_at = [&](int t, int iy, int ix, int channel) {
+    return spike_at(a.x + ((static_cast<size_t>(t) * c.height + iy) * c.width + ix) * c.in_words, channel);
+  };
+  convolve(c, value_at, a.weight, a.bias, a.shift, a.y);
+  return true;
+}
+
+bool conv2d(const DenseConvArgs& a, const svf_parallel*) {
+  const Conv& c = a.conv;
+  auto value_at = [&](int t, int iy, int ix, int channel) {
+    const size_t i = ((static_cast<size_t>(t) * c.height + iy) * c.width + ix) * c.in_channels + channel;
+    const int value =
+        c.input_is_signed ? static_cast<const int8_t*>(a.x)[i] : static_cast<const uint8_t*>(a.x)[i];
+    return value - c.zero_point;
+  };
+  convolve(c, value_at, a.weight, a.bias, a.shift, a.y);
+  return true;
+}
+
+bool lif(const LifArgs& a, const svf_parallel*) {
+  for (int p = 0; p < a.positions; ++p)
+    for (int c = 0; c < a.words * 32; ++c) {
+      int32_t u = 0;
+      for (int t = 0; t < a.frames; ++t) {
+        const size_t position = static_cast<size_t>(t) * a.positions + p;
+        uint32_t spike = 0;
+        if (c < a.channels) {  // padding bits stay zero
+          const int32_t h = (u + a.gain[c] * a.x[position * a.channels + c] + a.bias[c]) >> 1;
+          spike = h >= a.theta[c];
+          u = spike ? (a.soft_reset ? h - a.theta[c] : 0) : h;
+        }
+        int32_t& word = a.y[position * a.words + c / 32];
+        if (c % 32 == 0) word = 0;
+        word = static_cast<int32_t>(static_cast<uint32_t>(word) | spike << (c % 32));
+      }
+    }
+  return true;
+}
+
+// O[n, j] = sum over channels c of the head, and over tokens m, of q(n, c) * k(m, c) * v(m, j), where hamming
+// attention reads a zero of q and k as -1.
+bool attention(const AttentionArgs& a, const svf_parallel*) {
+  auto signed_spike = [&](const int32_t* words, int channel) {
+    return a.hamming ? 2 * spike_at(words, channel) - 1 : spike_at(words, channel);
+  };
+  for (int g = 0; g < a.groups; ++g) {
+    const size_t first = static_cast<size_t>(g) * a.tokens;
+    for (int j = 0; j < a.channels; ++j) {
+      const int head = j / a.width * a.width;
+      for (int n = 0; n < a.tokens; ++n) a.y[(first + n) * a.channels + j] = 0;
+      for (int c = head; c < head + a.width; ++c) {
+        int32_t m = 0;
+        for (int n = 0; n < a.tokens; ++n)
+          m += signed_spike(a.k + (first + n) * a.words, c) * spike_at(a.v + (first + n) * a.words, j);
+        for (int n = 0; n < a.tokens; ++n)
+          a.y[(first + n) * a.channels + j] += signed_spike(a.q + (first + n) * a.words, c) * m;
+      }
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
+const KernelSet kReferenceKernels = {"reference", spike_conv2d, conv2d, lif, attention};
+
+}  // namespace svf

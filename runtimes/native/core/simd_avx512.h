@@ -1,0 +1,91 @@
+// 512-bit vectors with AVX-512 F, BW, VL and DQ.
+#ifndef SVF_SIMD_AVX512_H
+#define SVF_SIMD_AVX512_H
+
+#include <immintrin.h>
+#include <stdint.h>
+#include <string.h>
+
+namespace svf {
+namespace {
+
+struct Simd {
+  typedef __m512i I16;
+  typedef __m512i I32;
+  static constexpr int kLanes16 = 32;
+  static constexpr int kLanes32 = 16;
+  static constexpr int kBlockVectors = 4;
+  static constexpr int kTilePixels = 8;
+
+  static I16 zero16() { return _mm512_setzero_si512(); }
+  static I32 zero32() { return _mm512_setzero_si512(); }
+  static I32 set32(int32_t v) { return _mm512_set1_epi32(v); }
+  static I32 load32(const int32_t* p) { return _mm512_loadu_si512(p); }
+  static void store32(int32_t* p, I32 v) { _mm512_storeu_si512(p, v); }
+
+  static I16 widen_s8(const int8_t* p) {
+    return _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  }
+  static I16 widen_u8(const uint8_t* p) {
+    return _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  }
+  static I16 set16(int16_t v) { return _mm512_set1_epi16(v); }
+  static I16 add16(I16 a, I16 b) { return _mm512_add_epi16(a, b); }
+  static I16 sub16(I16 a, I16 b) { return _mm512_sub_epi16(a, b); }
+  static I16 mul16(I16 a, I16 b) { return _mm512_mullo_epi16(a, b); }
+  static void store16(int16_t* p, I16 v) { _mm512_storeu_si512(p, v); }
+  static I16 add16_where(I16 acc, uint32_t bits, I16 w) { return _mm512_mask_add_epi16(acc, bits, acc, w); }
+  static I32 low32(I16 v) { return _mm512_cvtepi16_epi32(_mm512_castsi512_si256(v)); }
+  static I32 high32(I16 v) { return _mm512_cvtepi16_epi32(_mm512_extracti64x4_epi64(v, 1)); }
+
+  static I32 add32(I32 a, I32 b) { return _mm512_add_epi32(a, b); }
+  static I32 sub32(I32 a, I32 b) { return _mm512_sub_epi32(a, b); }
+  static I32 mul32(I32 a, I32 b) { return _mm512_mullo_epi32(a, b); }
+  static I32 half32(I32 a) { return _mm512_srai_epi32(a, 1); }
+  static I32 max32(I32 a, I32 b) { return _mm512_max_epi32(a, b); }
+  static I32 min32(I32 a, I32 b) { return _mm512_min_epi32(a, b); }
+  static I32 shift_left32(I32 a, I32 n) { return _mm512_sllv_epi32(a, n); }
+  static I32 shift_right32(I32 a, I32 n) { return _mm512_srav_epi32(a, n); }
+  static void store_s8(int8_t* p, I32 v) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(v));
+  }
+
+  static I16 pair_rows(const int8_t* a, const int8_t* b) {
+    const __m128i rows_a = _mm_loadu_si128(reinterpret_cast<const __m128i*>(a));
+    const __m128i rows_b = _mm_loadu_si128(reinterpret_cast<const __m128i*>(b));
+    const __m256i pairs =
+        _mm256_set_m128i(_mm_unpackhi_epi8(rows_a, rows_b), _mm_unpacklo_epi8(rows_a, rows_b));
+    return _mm512_cvtepi8_epi16(pairs);
+  }
+  static I32 add_products(I32 acc, I16 w, const int16_t* x) {
+    int32_t pair;
+    memcpy(&pair, x, sizeof pair);
+    return _mm512_add_epi32(acc, _mm512_madd_epi16(w, _mm512_set1_epi32(pair)));
+  }
+
+  static uint32_t ge_bits(I32 a, I32 b) { return _mm512_cmpge_epi32_mask(a, b); }
+  static I32 zero_where_ge(I32 h, I32 theta) {
+    return _mm512_maskz_mov_epi32(_mm512_cmplt_epi32_mask(h, theta), h);
+  }
+  static I32 subtract_where_ge(I32 h, I32 theta) {
+    return _mm512_mask_sub_epi32(h, _mm512_cmpge_epi32_mask(h, theta), h, theta);
+  }
+
+  static uint32_t* append_rows(uint32_t* end, uint32_t bits, uint32_t first, uint32_t stride) {
+    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i step = _mm512_set1_epi32(static_cast<int32_t>(stride));
+    const __m512i low =
+        _mm512_add_epi32(_mm512_set1_epi32(static_cast<int32_t>(first)), _mm512_mullo_epi32(lane, step));
+    const __mmask16 low_bits = static_cast<__mmask16>(bits);
+    const __mmask16 high_bits = static_cast<__mmask16>(bits >> 16);
+    _mm512_storeu_si512(end, _mm512_maskz_compress_epi32(low_bits, low));
+    end += __builtin_popcount(low_bits);
+    const __m512i high = _mm512_add_epi32(low, _mm512_slli_epi32(step, 4));
+    _mm512_storeu_si512(end, _mm512_maskz_compress_epi32(high_bits, high));
+    return end + __builtin_popcount(high_bits);
+  }
+};
+
+}  // namespace
+}  // namespace svf
+#endif

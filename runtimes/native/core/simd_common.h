@@ -1,0 +1,146 @@
+// Helpers shared by the vectorised kernels. Included once per instruction set, after that set's simd_*.h, so
+// all of it has internal linkage: nothing compiled for one instruction set can be picked by the linker for
+// another.
+#ifndef SVF_SIMD_COMMON_H
+#define SVF_SIMD_COMMON_H
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels.h"
+
+namespace svf {
+namespace {
+
+constexpr int kMaxInt16Adds = 256;  // 256 * 127 < 2^15: int8 values summed in int16 before widening
+constexpr int kRowSlack = 32;       // entries append_rows may write past its end
+
+template <typename T>
+T min_of(T a, T b) {
+  return a < b ? a : b;
+}
+template <typename T>
+T max_of(T a, T b) {
+  return a > b ? a : b;
+}
+
+// Uninitialised memory for one task.
+template <typename T>
+class Scratch {
+ public:
+  explicit Scratch(size_t count)
+      : data_(static_cast<T*>(aligned_alloc(64, (count * sizeof(T) + 63) / 64 * 64 + 64))) {}
+  ~Scratch() { free(data_); }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  bool ok() const { return data_ != nullptr; }
+  T* get() { return data_; }
+  T& operator[](size_t i) { return data_[i]; }
+
+ private:
+  T* data_;
+};
+
+// Runs work(i) for i in [0, n) on the caller's threads; false if any of them returned false.
+template <typename Work>
+bool for_each(const svf_parallel* parallel, size_t n, const Work& work) {
+  struct Job {
+    const Work& work;
+    bool ok;
+  } job{work, true};
+  if (n <= 1 || parallel == nullptr || parallel->for_each == nullptr) {
+    for (size_t i = 0; i < n; ++i)
+      if (!work(i)) return false;
+    return true;
+  }
+  auto task = [](void* arg, size_t i) {
+    Job* mine = static_cast<Job*>(arg);
+    if (!mine->work(i)) __atomic_store_n(&mine->ok, false, __ATOMIC_RELAXED);
+  };
+  parallel->for_each(parallel->context, task, &job, n);
+  return job.ok;
+}
+
+// ((acc << left) + bias) >> right, for kLanes32 channels.
+Simd::I32 rescale(Simd::I32 acc, const int32_t* bias, const int32_t* shift) {
+  const Simd::I32 n = Simd::load32(shift);
+  const Simd::I32 zero = Simd::zero32();
+  const Simd::I32 left = Simd::max32(Simd::sub32(zero, n), zero);
+  const Simd::I32 right = Simd::min32(Simd::max32(n, zero), Simd::set32(31));
+  return Simd::shift_right32(Simd::add32(Simd::shift_left32(acc, left), Simd::load32(bias)), right);
+}
+
+// Writes the first `count` of kLanes32 channels at y[index...], saturated if the output is int8.
+void store_lanes(const Conv& c, void* y, size_t index, Simd::I32 value, int count) {
+  if (count <= 0) return;
+  if (c.saturate) {
+    value = Simd::min32(Simd::max32(value, Simd::set32(-127)), Simd::set32(127));
+    int8_t* out = static_cast<int8_t*>(y) + index;
+    if (count >= Simd::kLanes32) return Simd::store_s8(out, value);
+    int8_t lanes[Simd::kLanes32];
+    Simd::store_s8(lanes, value);
+    memcpy(out, lanes, static_cast<size_t>(count));
+  } else {
+    int32_t* out = static_cast<int32_t*>(y) + index;
+    if (count >= Simd::kLanes32) return Simd::store32(out, value);
+    int32_t lanes[Simd::kLanes32];
+    Simd::store32(lanes, value);
+    memcpy(out, lanes, static_cast<size_t>(count) * sizeof(int32_t));
+  }
+}
+
+// Weights, bias and shift whose groups are at least `lanes` channels wide, so that vector loads stay inside.
+// Wide groups are used in place; narrow ones are copied with zero channels behind them.
+class Columns {
+ public:
+  Columns(const Conv& c, const int8_t* weight, const int32_t* bias, const int32_t* shift, int lanes)
+      : weight(weight),
+        bias(bias),
+        shift(shift),
+        group_width(max_of(c.group_out, lanes)),
+        stride(static_cast<uint32_t>(group_width) * static_cast<uint32_t>(c.groups)),
+        rows_(static_cast<size_t>(c.kernel_h) * c.kernel_w * c.group_in),
+        weight_copy_(c.group_out < lanes ? rows_ * stride : 0),
+        affine_copy_(c.group_out < lanes ? 2 * static_cast<size_t>(stride) : 0) {
+    if (c.group_out >= lanes || !ok()) return;
+    memset(weight_copy_.get(), 0, rows_ * stride);
+    memset(affine_copy_.get(), 0, 2 * static_cast<size_t>(stride) * sizeof(int32_t));
+    const size_t width = static_cast<size_t>(c.group_out);
+    for (int g = 0; g < c.groups; ++g) {
+      const size_t to = static_cast<size_t>(g) * group_width, from = g * width;
+      for (size_t row = 0; row < rows_; ++row)
+        memcpy(&weight_copy_[row * stride + to], weight + row * c.out_channels + from, width);
+      memcpy(&affine_copy_[to], bias + from, width * sizeof(int32_t));
+      memcpy(&affine_copy_[stride + to], shift + from, width * sizeof(int32_t));
+    }
+    this->weight = weight_copy_.get();
+    this->bias = affine_copy_.get();
+    this->shift = affine_copy_.get() + stride;
+  }
+  bool ok() const { return weight_copy_.ok() && affine_copy_.ok(); }
+
+  const int8_t* weight;
+  const int32_t* bias;
+  const int32_t* shift;
+  int group_width;
+  uint32_t stride;
+
+ private:
+  size_t rows_;
+  Scratch<int8_t> weight_copy_;
+  Scratch<int32_t> affine_copy_;
+};
+
+struct Pixel {
+  int t, oy, ox;
+};
+
+Pixel pixel_at(const Conv& c, size_t index) {
+  const int ox = static_cast<int>(index % c.out_w);
+  const size_t line = index / c.out_w;
+  return {static_cast<int>(line / c.out_h), static_cast<int>(line % c.out_h), ox};
+}
+
+}  // namespace
+}  // namespace svf
+#endif

@@ -1,0 +1,105 @@
+// 128-bit vectors through the compiler's own vector types: SSE2 on x86-64, NEON on aarch64.
+#ifndef SVF_SIMD_PORTABLE_H
+#define SVF_SIMD_PORTABLE_H
+
+#include <stdint.h>
+#include <string.h>
+
+namespace svf {
+namespace {
+
+struct Simd {
+  typedef int16_t I16 __attribute__((vector_size(16)));
+  typedef int32_t I32 __attribute__((vector_size(16)));
+  typedef int8_t I8 __attribute__((vector_size(8)));
+  typedef int16_t I16Half __attribute__((vector_size(8)));
+  static constexpr int kLanes16 = 8;
+  static constexpr int kLanes32 = 4;
+  static constexpr int kBlockVectors = 4;  // int16 vectors of output channels held in registers
+  static constexpr int kTilePixels = 4;    // pixels per dense register tile
+
+  static I16 zero16() { return I16{}; }
+  static I32 zero32() { return I32{}; }
+  static I32 set32(int32_t v) { return I32{v, v, v, v}; }
+
+  template <typename T, typename P>
+  static T load(const P* p) {
+    T v;
+    memcpy(&v, p, sizeof v);
+    return v;
+  }
+  static I32 load32(const int32_t* p) { return load<I32>(p); }
+  static void store32(int32_t* p, I32 v) { memcpy(p, &v, sizeof v); }
+
+  static I16 widen_s8(const int8_t* p) { return __builtin_convertvector(load<I8>(p), I16); }
+  static I16 widen_u8(const uint8_t* p) {
+    typedef uint8_t U8 __attribute__((vector_size(8)));
+    return __builtin_convertvector(load<U8>(p), I16);
+  }
+  static I16 set16(int16_t v) { return I16{v, v, v, v, v, v, v, v}; }
+  static I16 add16(I16 a, I16 b) { return a + b; }
+  static I16 sub16(I16 a, I16 b) { return a - b; }
+  static I16 mul16(I16 a, I16 b) { return a * b; }
+  static void store16(int16_t* p, I16 v) { memcpy(p, &v, sizeof v); }
+  // Adds w in the lanes whose bit is set.
+  static I16 add16_where(I16 acc, uint32_t bits, I16 w) {
+    const I16 lane = {1, 2, 4, 8, 16, 32, 64, 128};
+    return acc + (w & ((set16(static_cast<int16_t>(bits & 0xff)) & lane) == lane));
+  }
+  static I32 low32(I16 v) { return __builtin_convertvector(load<I16Half>(&v), I32); }
+  static I32 high32(I16 v) {
+    return __builtin_convertvector(load<I16Half>(reinterpret_cast<const char*>(&v) + 8), I32);
+  }
+
+  static I32 add32(I32 a, I32 b) { return a + b; }
+  static I32 sub32(I32 a, I32 b) { return a - b; }
+  static I32 mul32(I32 a, I32 b) { return a * b; }
+  static I32 half32(I32 a) { return a >> 1; }
+  static I32 max32(I32 a, I32 b) { return (a & (a > b)) | (b & ~(a > b)); }
+  static I32 min32(I32 a, I32 b) { return (a & (a < b)) | (b & ~(a < b)); }
+  static I32 shift_left32(I32 a, I32 n) { return a << n; }
+  static I32 shift_right32(I32 a, I32 n) { return a >> n; }
+  // Lanes already within -128..127.
+  static void store_s8(int8_t* p, I32 v) {
+    for (int i = 0; i < kLanes32; ++i) p[i] = static_cast<int8_t>(v[i]);
+  }
+
+  // Weights of two rows, interleaved by channel: {a0, b0, a1, b1, ...} for kLanes32 channels.
+  static I16 pair_rows(const int8_t* a, const int8_t* b) {
+    return I16{a[0], b[0], a[1], b[1], a[2], b[2], a[3], b[3]};
+  }
+  // acc[c] + w[2c] * x[0] + w[2c + 1] * x[1]
+  static I32 add_products(I32 acc, I16 w, const int16_t* x) {
+#if defined(__SSE2__)
+    int32_t pair;
+    memcpy(&pair, x, sizeof pair);
+    typedef short V8 __attribute__((vector_size(16)));
+    return acc + reinterpret_cast<I32>(
+                     __builtin_ia32_pmaddwd128(reinterpret_cast<V8>(w), reinterpret_cast<V8>(set32(pair))));
+#else
+    const I32 even = reinterpret_cast<I32>(w) << 16 >> 16;
+    const I32 odd = reinterpret_cast<I32>(w) >> 16;
+    return acc + even * set32(x[0]) + odd * set32(x[1]);
+#endif
+  }
+
+  // Bit i set where a[i] >= b[i]; and b[i] < or >= a[i] selects.
+  static uint32_t ge_bits(I32 a, I32 b) {
+    const I32 ge = a >= b;
+    const I32 lane = {1, 2, 4, 8};
+    const I32 bits = ge & lane;
+    return static_cast<uint32_t>(bits[0] | bits[1] | bits[2] | bits[3]);
+  }
+  static I32 zero_where_ge(I32 h, I32 theta) { return h & (h < theta); }
+  static I32 subtract_where_ge(I32 h, I32 theta) { return h - (theta & (h >= theta)); }
+
+  // Appends first + i * stride for every set bit i. May write up to kRowSlack entries past the returned end.
+  static uint32_t* append_rows(uint32_t* end, uint32_t bits, uint32_t first, uint32_t stride) {
+    for (; bits != 0; bits &= bits - 1) *end++ = first + static_cast<uint32_t>(__builtin_ctz(bits)) * stride;
+    return end;
+  }
+};
+
+}  // namespace
+}  // namespace svf
+#endif

@@ -1,0 +1,100 @@
+/* Bit-packed spike operators in plain C. docs/contract.md ("Packing", "Operators") defines every result.
+ *
+ * Tensors are dense and channels-last. Spikes are int32 words, channel c in bit c % 32 of word c / 32.
+ * Weights are int8 [kernel h, kernel w, in_channels / groups, out_channels].
+ * Every function returns SVF_OK or an error code; svf_last_error() then says what was wrong.
+ */
+#ifndef SVF_CORE_H
+#define SVF_CORE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__GNUC__)
+#define SVF_API __attribute__((visibility("default")))
+#else
+#define SVF_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum svf_status {
+  SVF_OK = 0,
+  SVF_INVALID_ARGUMENT = 1,
+  SVF_OUT_OF_MEMORY = 2,
+  SVF_UNKNOWN_ISA = 3
+} svf_status;
+
+typedef enum svf_type { SVF_UINT8 = 0, SVF_INT8 = 1, SVF_INT32 = 2 } svf_type;
+
+typedef enum svf_attention_kind { SVF_HAMMING = 0, SVF_DOT = 1 } svf_attention_kind;
+
+/* Runs task(arg, i) for every i in [0, n), in any order and on any threads, and returns when all are done.
+ * A null svf_parallel, or a null for_each, means: on the calling thread. */
+typedef struct svf_parallel {
+  void (*for_each)(void* context, void (*task)(void* arg, size_t i), void* arg, size_t n);
+  void* context;
+} svf_parallel;
+
+typedef struct svf_conv2d_params {
+  int32_t frames, height, width; /* T, H, W of the input */
+  int32_t in_channels, out_channels;
+  int32_t kernel[2], stride[2], padding[2]; /* (height, width) */
+  int32_t groups;
+  int32_t output_type; /* SVF_INT32, or SVF_INT8 saturated to -127..127 */
+  int32_t input_type;  /* svf_conv2d only: SVF_UINT8 or SVF_INT8 */
+  int32_t zero_point;  /* svf_conv2d only: the input integer that stands for zero */
+} svf_conv2d_params;
+
+typedef struct svf_lif_params {
+  int32_t frames, positions, channels; /* T, H * W, C */
+  int32_t soft_reset;                  /* 0: U = 0 after a spike; else U = H - theta */
+} svf_lif_params;
+
+typedef struct svf_attention_params {
+  int32_t groups, tokens; /* independent groups of tokens each */
+  int32_t channels, heads;
+  int32_t kind; /* svf_attention_kind */
+} svf_attention_params;
+
+/* Output height and width of a convolution, or an error if the parameters are inconsistent. */
+SVF_API svf_status svf_conv2d_output_size(const svf_conv2d_params* params, int32_t size[2]);
+
+/* x: words [T, H, W, ceil(Cin / 32)]; bias, shift: int32 [Cout]; y: int32 or int8 [T, Ho, Wo, Cout] */
+SVF_API svf_status svf_spike_conv2d(const svf_conv2d_params* params, const int32_t* x, const int8_t* weight,
+                                    const int32_t* bias, const int32_t* shift, void* y,
+                                    const svf_parallel* parallel);
+
+/* x: uint8 or int8 [T, H, W, Cin]; the rest as svf_spike_conv2d */
+SVF_API svf_status svf_conv2d(const svf_conv2d_params* params, const void* x, const int8_t* weight,
+                              const int32_t* bias, const int32_t* shift, void* y,
+                              const svf_parallel* parallel);
+
+/* x: int32 [T, H * W, C]; gain, bias, theta: int32 [C]; y: words [T, H * W, ceil(C / 32)] */
+SVF_API svf_status svf_lif(const svf_lif_params* params, const int32_t* x, const int32_t* gain,
+                           const int32_t* bias, const int32_t* theta, int32_t* y,
+                           const svf_parallel* parallel);
+
+/* q, k, v: words [G, N, ceil(C / 32)]; y: int32 [G, N, C] */
+SVF_API svf_status svf_attention(const svf_attention_params* params, const int32_t* q, const int32_t* k,
+                                 const int32_t* v, int32_t* y, const svf_parallel* parallel);
+
+/* The sentence for the last error on this thread ("" if there was none). */
+SVF_API const char* svf_last_error(void);
+
+/* Kernel sets this machine can run, slowest first, separated by spaces; "reference" is always the first. */
+SVF_API const char* svf_available_isas(void);
+
+/* The kernel set in use: the fastest available, unless SVF_ISA in the environment or svf_set_isa chose one.
+ */
+SVF_API const char* svf_isa(void);
+
+/* Chooses a kernel set for the whole process; NULL or "" returns to the fastest. Not while operators run. */
+SVF_API svf_status svf_set_isa(const char* name);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
