@@ -1,0 +1,250 @@
+"""An integer program as a torch module, ready for `torch.export`.
+
+Two dialects of the same integers. `packed` keeps channels-last tensors with bit-packed spikes and calls the operators of
+namespace `svf`. `portable` keeps `[T, C, H, W]` float32 carriers and standard operators only, so that any runtime or
+delegate can take it. Neither rounds anywhere but where docs/contract.md says so.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from svf_edge.contract import INT8_MAX
+from svf_edge.errors import UnsupportedInput
+from svf_edge.program import Add, Attention, Conv, Lif, Node, Program
+from svf_edge.program.ranges import prove
+
+TorchDialect = Literal["packed", "portable"]
+
+CHANNELS_LAST = (0, 2, 3, 1)
+CHANNELS_FIRST = (0, 3, 1, 2)
+
+
+def build_module(program: Program, dialect: TorchDialect, taps: bool = False) -> nn.Module:
+    """`program` as a module from uint8 frames `[T, C, H, W]` to a tuple of tensors.
+
+    The tuple holds the outputs in program order, int32 `[T, C, H, W]`. With `taps` the spikes of every LIF follow, in
+    the order of `program.lifs`: int32 words `[T, H, W, ceil(C / 32)]` for `packed`, float32 `[T, C, H, W]` for
+    `portable`.
+
+    Raises `RangeError` when the carrier of the dialect cannot hold the program exactly, `UnsupportedInput` when
+    `packed` is asked for a LIF with more than one level, and `MissingLibrary` when its operators are not built.
+    """
+    match dialect:
+        case "packed":
+            return PackedModule(program, taps)
+        case "portable":
+            return PortableModule(program, taps)
+
+
+class _ProgramModule(nn.Module):
+    """Runs the nodes in order; a dialect says how one node is computed and how tensors enter and leave."""
+
+    def __init__(self, program: Program, taps: bool) -> None:
+        super().__init__()
+        self.program = program
+        self.tapped = tuple(node.name for node in program.lifs) if taps else ()
+        self._place = {node.name: index for index, node in enumerate(program.nodes)}
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, ...]:
+        """Outputs, then taps; see `build_module`."""
+        values = {self.program.frames.name: self.enter(frames)}
+        for node in self.program.nodes:
+            values[node.name] = self.node(node, values)
+        outputs = tuple(self.leave(values[output.source]) for output in self.program.outputs)
+        return outputs + tuple(values[name] for name in self.tapped)
+
+    def enter(self, frames: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def leave(self, value: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def node(self, node: Node, values: dict[str, Tensor]) -> Tensor:
+        raise NotImplementedError
+
+    def keep(self, node: Node, label: str, value: NDArray[np.generic]) -> None:
+        """Store a constant of `node`. A node's name may hold dots, which a buffer's may not: its place stands in."""
+        self.register_buffer(f"n{self._place[node.name]}_{label}", torch.from_numpy(np.ascontiguousarray(value)))
+
+    def constant(self, node: Node, label: str) -> Tensor:
+        """A constant stored by `keep`."""
+        return self.get_buffer(f"n{self._place[node.name]}_{label}")
+
+
+class PackedModule(_ProgramModule):
+    """The `packed` dialect: `[T, H, W, C]` integers, spikes as int32 words over channels, operators `svf::*`."""
+
+    def __init__(self, program: Program, taps: bool) -> None:
+        for lif in program.lifs:
+            if lif.levels > 1:
+                raise UnsupportedInput(
+                    f"layer '{lif.name}': a LIF with {lif.levels} levels; packed operators take binary spikes "
+                    "(levels = 1), use the portable dialect"
+                )
+        prove(program, "int32")
+        from svf_edge.export import ops  # noqa: F401  registers torch.ops.svf, which needs the native library
+
+        super().__init__(program, taps)
+        for node in program.nodes:
+            match node:
+                case Conv():
+                    self.keep(node, "weight", node.weight.transpose(2, 3, 1, 0))
+                    self.keep(node, "bias", node.bias)
+                    self.keep(node, "shift", node.shift)
+                case Lif():
+                    self.keep(node, "gain", node.gain)
+                    self.keep(node, "bias", node.bias)
+                    self.keep(node, "theta", node.theta)
+
+    def enter(self, frames: Tensor) -> Tensor:
+        return frames.permute(CHANNELS_LAST).contiguous()
+
+    def leave(self, value: Tensor) -> Tensor:
+        return value.permute(CHANNELS_FIRST).contiguous()
+
+    def node(self, node: Node, values: dict[str, Tensor]) -> Tensor:
+        match node:
+            case Conv():
+                return self._conv(node, values[node.source])
+            case Add():
+                return values[node.left] + values[node.right]
+            case Lif():
+                gain, bias, theta = (self.constant(node, label) for label in ("gain", "bias", "theta"))
+                return torch.ops.svf.lif(values[node.source], gain, bias, theta, node.reset == "soft")
+            case Attention():
+                return self._attention(node, values)
+
+    def _conv(self, node: Conv, x: Tensor) -> Tensor:
+        constants = (self.constant(node, label) for label in ("weight", "bias", "shift"))
+        geometry = (list(node.stride), list(node.padding), node.groups)
+        saturate = node.out == "int8"
+        kind = self.program.types[node.source].kind
+        if kind == "spikes":
+            spike_op = torch.ops.svf.spike_conv2d_s8 if saturate else torch.ops.svf.spike_conv2d
+            return spike_op(x, *constants, *geometry)
+        dense_op = torch.ops.svf.conv2d_s8 if saturate else torch.ops.svf.conv2d
+        zero_point = self.program.frames.zero_point if kind == "frames" else 0
+        return dense_op(x, *constants, *geometry, zero_point)
+
+    def _attention(self, node: Attention, values: dict[str, Tensor]) -> Tensor:
+        steps, channels, height, width = self.program.types[node.name].shape
+        tokens = [_group_words(values[name], node.scope) for name in (node.query, node.key, node.value)]
+        op = torch.ops.svf.hamming_attention if node.mode == "hamming" else torch.ops.svf.dot_attention
+        o = op(*tokens, channels, node.heads)
+        if node.scope == "temporal":
+            o = o.permute(1, 0, 2).contiguous()
+        return o.reshape(steps, height, width, channels)
+
+
+def _group_words(words: Tensor, scope: str) -> Tensor:
+    """Words `[T, H, W, Cw]` to token groups `[G, N, Cw]`, tokens in (t, h, w) order."""
+    steps, height, width, count = words.shape
+    if scope == "joint":
+        return words.reshape(1, steps * height * width, count)
+    grouped = words.reshape(steps, height * width, count)
+    return grouped if scope == "spatial" else grouped.permute(1, 0, 2).contiguous()
+
+
+class PortableModule(_ProgramModule):
+    """The `portable` dialect: `[T, C, H, W]` integers carried by float32, standard operators only.
+
+    All sums stay below 2^24 by the range proof, so they are exact in any order, fused or not.
+    """
+
+    def __init__(self, program: Program, taps: bool) -> None:
+        prove(program, "float32")
+        super().__init__(program, taps)
+        for node in program.nodes:
+            match node:
+                case Conv():
+                    # acc * 2^l * 2^-r goes into the weights: a power of two changes no float32 mantissa, so what
+                    # remains of the requantisation is the floor.
+                    scale = np.exp2(-node.shift.astype(np.float32))
+                    right = np.exp2(-np.maximum(node.shift, 0).astype(np.float32))
+                    self.keep(node, "weight", node.weight.astype(np.float32) * scale[:, None, None, None])
+                    self.keep(node, "bias", node.bias.astype(np.float32) * right)
+                case Lif():
+                    self.keep(node, "gain", _per_channel(node.gain) / 2)
+                    self.keep(node, "bias", _per_channel(node.bias) / 2)
+                    self.keep(node, "theta", _per_channel(node.theta))
+                    for level in range(1, node.levels + 1):
+                        self.keep(node, f"below{level}", _per_channel(node.theta * level - 1))
+
+    def enter(self, frames: Tensor) -> Tensor:
+        return frames.to(torch.float32) - self.program.frames.zero_point
+
+    def leave(self, value: Tensor) -> Tensor:
+        return value.to(torch.int32)
+
+    def node(self, node: Node, values: dict[str, Tensor]) -> Tensor:
+        match node:
+            case Conv():
+                return self._conv(node, values[node.source])
+            case Add():
+                return values[node.left] + values[node.right]
+            case Lif():
+                return self._lif(node, values[node.source])
+            case Attention():
+                return _attend(node, *(values[name] for name in (node.query, node.key, node.value)))
+
+    def _conv(self, node: Conv, x: Tensor) -> Tensor:
+        weight, bias = self.constant(node, "weight"), self.constant(node, "bias")
+        y = functional.conv2d(x, weight, bias, node.stride, node.padding, 1, node.groups)
+        if (node.shift > 0).any():
+            y = torch.floor(y)
+        return torch.clamp(y, -INT8_MAX, INT8_MAX) if node.out == "int8" else y
+
+    def _lif(self, node: Lif, x: Tensor) -> Tensor:
+        """LIF unrolled over time; X / 2 is computed for all steps at once, in halves, which float32 holds exactly."""
+        half = x * self.constant(node, "gain") + self.constant(node, "bias")
+        theta = self.constant(node, "theta")
+        spikes: list[Tensor] = []
+        potential = torch.floor(half[0:1])
+        for step in range(x.shape[0]):
+            if step > 0:
+                reset = potential * fired if node.reset == "hard" else spikes[-1] * theta
+                potential = torch.floor((potential - reset) * 0.5 + half[step : step + 1])
+            # H >= theta without a comparison, which delegates do not take: H - theta + 1 clamped to 0..1.
+            fired = torch.clamp(potential - self.constant(node, "below1"), 0.0, 1.0)
+            total = fired
+            for level in range(2, node.levels + 1):
+                total = total + torch.clamp(potential - self.constant(node, f"below{level}"), 0.0, 1.0)
+            spikes.append(total)
+        return torch.cat(spikes)
+
+
+def _per_channel(values: NDArray[np.int32]) -> NDArray[np.float32]:
+    """A constant per channel `[1, C, 1, 1]`."""
+    return values.astype(np.float32).reshape(1, -1, 1, 1)
+
+
+def _attend(node: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Attention on channel-major tokens, `O^T = (V K'^T) Q'^T` per head and group."""
+    steps, channels, height, width = query.shape
+    split = (steps, node.heads, channels // node.heads, height * width)
+
+    def tokens(spikes: Tensor) -> Tensor:
+        """`[T, C, H, W]` to `[groups and heads, head width, tokens]`."""
+        x = spikes.reshape(split)
+        if node.scope == "joint":
+            return x.permute(1, 2, 0, 3).reshape(node.heads, split[2], steps * split[3])
+        if node.scope == "spatial":
+            return x.reshape(steps * node.heads, split[2], split[3])
+        return x.permute(3, 1, 2, 0).reshape(split[3] * node.heads, split[2], steps)
+
+    q, k, v = tokens(query), tokens(key), tokens(value)
+    if node.mode == "hamming":
+        q, k = q * 2.0 - 1.0, k * 2.0 - 1.0
+    o = torch.bmm(torch.bmm(v, k.transpose(1, 2)), q)
+    if node.scope == "joint":
+        o = o.reshape(node.heads, split[2], steps, split[3]).permute(2, 0, 1, 3)
+    elif node.scope == "temporal":
+        o = o.reshape(split[3], node.heads, split[2], steps).permute(3, 1, 2, 0)
+    return o.reshape(steps, channels, height, width)
