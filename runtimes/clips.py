@@ -1,0 +1,82 @@
+"""Clips to compare runtimes on: adversarial ones made here, golden ones of a bundle, and video files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from svf_edge.errors import UnsupportedInput
+from svf_edge.runtimes.base import Clip
+
+if TYPE_CHECKING:
+    from svf_edge.export.bundle import Bundle
+
+Shape = tuple[int, int, int, int]
+
+
+def noise(shape: Shape, seed: int = 0) -> Clip:
+    """Independent uniform pixels."""
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def black(shape: Shape) -> Clip:
+    """Every pixel 0."""
+    return np.zeros(shape, np.uint8)
+
+
+def white(shape: Shape) -> Clip:
+    """Every pixel 255."""
+    return np.full(shape, 255, np.uint8)
+
+
+def hot_pixel(shape: Shape, seed: int = 0) -> Clip:
+    """Black but for one pixel of 255, in one frame and channel, at a seeded place."""
+    clip = black(shape)
+    rng = np.random.default_rng(seed)
+    clip[tuple(int(rng.integers(size)) for size in shape)] = 255
+    return clip
+
+
+GENERATORS: Mapping[str, Callable[[Shape], Clip]] = {
+    "noise": noise,
+    "black": black,
+    "white": white,
+    "hot-pixel": hot_pixel,
+}
+
+
+def load_clips(bundle: Bundle, wanted: Sequence[str] = (), *, windows: int = 1) -> dict[str, Clip]:
+    """Clips by name, in the shape `bundle` takes.
+
+    Each of `wanted` is the name of a generator ("noise", "black", "white", "hot-pixel"), of a golden clip of the
+    bundle, or a video file, of which the first `windows` runs of T frames are taken. Without any, the golden clips.
+
+    Raises `UnsupportedInput` for a name that is none of these and `BadFile` for an unreadable video.
+    """
+    golden = {entry.name for entry in bundle.manifest.golden}
+    clips: dict[str, Clip] = {}
+    for name in wanted or sorted(golden):
+        if name in GENERATORS:
+            clips[name] = GENERATORS[name](bundle.program().frames.shape)
+        elif name in golden:
+            clips[name] = bundle.golden(name)[0]
+        elif Path(name).suffix or Path(name).exists():
+            clips |= _video(Path(name), bundle.program().frames.shape, windows)
+        else:
+            known = [*GENERATORS, *sorted(golden)]
+            close = get_close_matches(name, known, n=1)
+            hint = f"did you mean '{close[0]}'?" if close else f"known clips: {', '.join(known)}, or a video file"
+            raise UnsupportedInput(f"no clip and no file is called '{name}'; {hint}")
+    return clips
+
+
+def _video(path: Path, shape: Shape, windows: int) -> dict[str, Clip]:
+    from svf_edge.data.video import read_clip
+
+    steps, _channels, height, width = shape
+    clips = {f"{path.name}[{i}]": read_clip(path, steps, (height, width), start=i * steps) for i in range(windows)}
+    return {path.name: clips.popitem()[1]} if windows == 1 else clips

@@ -1,0 +1,144 @@
+"""ONNX Runtime: the packed graph with and without our operator library, and the portable graph."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from svf_edge.errors import BadFile, MissingLibrary, MissingPackage
+from svf_edge.packing import word_count
+from svf_edge.program import Program
+from svf_edge.runtimes.base import (
+    Clip,
+    Runtime,
+    RunResult,
+    Session,
+    bundled_graph,
+    bundled_library,
+    check_clip,
+    named_results,
+)
+
+if TYPE_CHECKING:
+    from svf_edge.export.bundle import Bundle
+
+Dialect = Literal["packed", "portable"]
+LIBRARY = "svf_ort"
+_ERROR = 3  # onnxruntime's log severity
+
+
+class OnnxRuntimeSession(Session):
+    """An inference session with deterministic options: sequential, one inter-op thread, `threads` intra-op threads."""
+
+    def __init__(
+        self, path: Path, program: Program, dialect: Dialect, *, threads: int, taps: bool, library: Path | None
+    ) -> None:
+        try:
+            import onnxruntime as ort
+        except ModuleNotFoundError as error:
+            raise MissingPackage("onnxruntime", "onnxruntime") from error
+        self._program = program
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+        options.use_deterministic_compute = True
+        options.log_severity_level = _ERROR
+        # A pool that spins after a run would steal time from whatever is measured next.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+        if library is not None:
+            try:
+                options.register_custom_ops_library(str(library))
+            except Exception as error:  # onnxruntime raises its own classes, one per status code
+                raise MissingLibrary(
+                    f"{library}: ONNX Runtime {ort.__version__} cannot load this operator library ({_one_line(error)}); "
+                    "export the bundle again on this machine"
+                ) from error
+        model: str | bytes = with_taps(path, program, dialect) if taps else str(path)
+        try:
+            self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            raise BadFile(
+                f"{path}: ONNX Runtime {ort.__version__} cannot load it ({_one_line(error)}); export the bundle again"
+            ) from error
+        names = [output.name for output in program.outputs]
+        self._names = names + [lif.name for lif in program.lifs] if taps else names
+
+    def run(self, frames: Clip) -> RunResult:
+        """Run uint8 frames `[T, C, H, W]`."""
+        check_clip(self._program, frames)
+        return named_results(self._program, self._session.run(self._names, {self._program.frames.name: frames}))
+
+
+def with_taps(path: Path, program: Program, dialect: Dialect) -> bytes:
+    """The model at `path` with the spikes of every LIF of `program` as further graph outputs, serialised.
+
+    Raises `BadFile` when the file is no ONNX model or lacks a LIF's tensor.
+    """
+    try:
+        import onnx
+    except ModuleNotFoundError as error:
+        raise MissingPackage("onnx", "onnx") from error
+    try:
+        model = onnx.load(path)
+    except Exception as error:  # protobuf's DecodeError, or OSError
+        raise BadFile(f"{path}: not a readable ONNX file ({_one_line(error)}); export the bundle again") from error
+    tensors = {name for node in model.graph.node for name in node.output}
+    present = {output.name for output in model.graph.output}
+    for lif in program.lifs:
+        if lif.name not in tensors:
+            raise BadFile(f"{path}: has no tensor '{lif.name}', so it was made from another program; export it again")
+        if lif.name not in present:
+            model.graph.output.append(_tap(program, lif.name, dialect))
+    return bytes(model.SerializeToString())
+
+
+def _tap(program: Program, layer: str, dialect: Dialect) -> Any:
+    from onnx import TensorProto, helper
+
+    steps, channels, height, width = program.types[layer].shape
+    if dialect == "packed":
+        return helper.make_tensor_value_info(layer, TensorProto.INT32, [steps, height, width, word_count(channels)])
+    return helper.make_tensor_value_info(layer, TensorProto.FLOAT, [steps, channels, height, width])
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+class OnnxRuntime(Runtime):
+    """ONNX Runtime on one of the bundle's ONNX graphs.
+
+    With `library=False` the packed graph runs through its function bodies, as it does where our operators are unknown.
+    """
+
+    def __init__(self, name: str, dialect: Dialect, *, library: bool) -> None:
+        self.name = name
+        self._dialect: Dialect = dialect
+        self._library = library
+
+    def available(self, bundle: Bundle) -> str | None:
+        """Needs the package `onnxruntime` and a graph in the bundle."""
+        if importlib.util.find_spec("onnxruntime") is None:
+            return "needs the package 'onnxruntime' (pip install 'svf-edge[onnxruntime]')"
+        if bundled_graph(bundle, "onnxruntime", self._dialect) is None:
+            return f"the bundle has no {self._dialect} ONNX graph"
+        return None
+
+    def graph(self, bundle: Bundle) -> Path:
+        """The ONNX file."""
+        return bundle.path(bundle.artefact("onnxruntime", self._dialect).path)
+
+    def open(self, bundle: Bundle, *, threads: int = 1, taps: bool = False) -> Session:
+        """Load the graph, with the bundle's operator library if this variant uses it."""
+        library = bundled_library(bundle, LIBRARY) if self._library else None
+        return OnnxRuntimeSession(
+            self.graph(bundle), bundle.program(), self._dialect, threads=threads, taps=taps, library=library
+        )
+
+    def conditions(self) -> dict[str, str]:
+        """Version of ONNX Runtime."""
+        import onnxruntime
+
+        return {"onnxruntime": onnxruntime.__version__}
