@@ -67,16 +67,16 @@ def bounds(program: Program) -> tuple[Bound, ...]:
 def prove(program: Program, carrier: Carrier) -> tuple[Bound, ...]:
     """The bounds of `program`, all within `carrier`.
 
-    Raises `RangeError` naming the layer, the bound and the limit of the worst one that is not.
+    Raises `RangeError` naming the layer, the bound and the limit of the first one that is not.
     """
     found = bounds(program)
-    worst = max(found, key=lambda bound: bound.value)
-    if worst.value > LIMITS[carrier]:
-        raise RangeError(
-            f"layer '{worst.layer}': {worst.quantity} can reach {worst.value}, a {carrier} carrier is exact only to "
-            f"{LIMITS[carrier]}; use a shorter clip or smaller frames (fewer tokens), fewer fraction bits or smaller "
-            "weights"
-        )
+    for bound in found:
+        if bound.value > LIMITS[carrier]:
+            raise RangeError(
+                f"layer '{bound.layer}': {bound.quantity} can reach {bound.value}, a {carrier} carrier is exact only "
+                f"to {LIMITS[carrier]}; use a shorter clip or smaller frames (fewer tokens), fewer fraction bits or "
+                "smaller weights"
+            )
     return found
 
 
