@@ -123,7 +123,7 @@ _SHARED = [
         split = Transpose <perm = [0, 2, 1, 3]> (rows)
     }""",
     # Q (K^T V) on heads [G, heads, N, d]; int32 [G, N, C].
-    """LinearAttention (q, k, v) => (o) {
+    """TokenProduct (q, k, v) => (o) {
         keys = Transpose <perm = [0, 1, 3, 2]> (k)
         summary = MatMul (keys, v)
         heads = MatMul (q, summary)
@@ -132,7 +132,7 @@ _SHARED = [
         flat = Reshape (rows, shape)
         o = Cast <to = 6> (flat)
     }""",
-    """Sign (x) => (y) {
+    """ToSigns (x) => (y) {
         two = Constant <value_float = 2.0> ()
         one = Constant <value_float = 1.0> ()
         doubled = Mul (x, two)
@@ -192,15 +192,15 @@ _OPERATORS = [
         q_bits = ai.svf.body.Heads <channels: int = @channels, heads: int = @heads> (q)
         k_bits = ai.svf.body.Heads <channels: int = @channels, heads: int = @heads> (k)
         v_bits = ai.svf.body.Heads <channels: int = @channels, heads: int = @heads> (v)
-        q_signs = ai.svf.body.Sign (q_bits)
-        k_signs = ai.svf.body.Sign (k_bits)
-        o = ai.svf.body.LinearAttention (q_signs, k_signs, v_bits)
+        q_signs = ai.svf.body.ToSigns (q_bits)
+        k_signs = ai.svf.body.ToSigns (k_bits)
+        o = ai.svf.body.TokenProduct (q_signs, k_signs, v_bits)
     }""",
     """DotAttention <channels, heads> (q, k, v) => (o) {
         q_bits = ai.svf.body.Heads <channels: int = @channels, heads: int = @heads> (q)
         k_bits = ai.svf.body.Heads <channels: int = @channels, heads: int = @heads> (k)
         v_bits = ai.svf.body.Heads <channels: int = @channels, heads: int = @heads> (v)
-        o = ai.svf.body.LinearAttention (q_bits, k_bits, v_bits)
+        o = ai.svf.body.TokenProduct (q_bits, k_bits, v_bits)
     }""",
 ]
 
