@@ -1,0 +1,114 @@
+// Arithmetic of packed attention, one output element at a time: docs/contract.md, "Operators".
+//
+// Every function computes a single word or integer from read-only inputs, so a kernel is "one thread, one
+// element": there is no shared memory and no barrier, hence nothing to race. The functions compile for host
+// and device; tests run them on the host.
+//
+// Layouts (G groups, N tokens, C channels, H heads of width d = C / H):
+//   words    [G, N, ceil(C / 32)]   packed over channels: inputs
+//   columns  [G, ceil(N / 32), C]   packed over tokens: bit n % 32 of word n / 32
+//   summary  [G, H, d, d]           M = K'^T V, row = key channel
+//   output   [G, N, C]              O = Q' M
+#pragma once
+
+#include <cstdint>
+
+#if defined(__CUDACC__)
+#define SVF_DEVICE __host__ __device__ inline
+#else
+#define SVF_DEVICE inline
+#endif
+
+namespace svf {
+
+constexpr int kWordBits = 32;
+
+struct AttentionShape {
+  int64_t groups;
+  int64_t tokens;
+  int32_t channels;
+  int32_t heads;
+
+  SVF_DEVICE int32_t words() const { return (channels + kWordBits - 1) / kWordBits; }
+  SVF_DEVICE int64_t blocks() const { return (tokens + kWordBits - 1) / kWordBits; }
+  SVF_DEVICE int32_t width() const { return channels / heads; }
+  SVF_DEVICE int64_t column_count() const { return groups * blocks() * channels; }
+  SVF_DEVICE int64_t summary_count() const { return groups * channels * width(); }
+  SVF_DEVICE int64_t output_count() const { return groups * tokens * channels; }
+};
+
+SVF_DEVICE int popcount(uint32_t word) {
+#if defined(__CUDA_ARCH__)
+  return __popc(word);
+#else
+  return __builtin_popcount(word);
+#endif
+}
+
+// Word `index` of columns. Bits of tokens beyond the last stay zero.
+SVF_DEVICE uint32_t column_word(AttentionShape shape, const uint32_t* words, int64_t index) {
+  const int32_t channel = static_cast<int32_t>(index % shape.channels);
+  const int64_t block = index / shape.channels % shape.blocks();
+  const int64_t group = index / shape.channels / shape.blocks();
+  const int64_t first = block * kWordBits;
+  const int64_t left = shape.tokens - first;
+  const int count = static_cast<int>(left < kWordBits ? left : kWordBits);
+  const uint32_t* word = words + (group * shape.tokens + first) * shape.words() + channel / kWordBits;
+  uint32_t column = 0;
+  for (int bit = 0; bit < count; ++bit) {
+    column |= (word[static_cast<int64_t>(bit) * shape.words()] >> (channel % kWordBits) & 1U) << bit;
+  }
+  return column;
+}
+
+// Element `index` of summary. With keys of 0/1 (dot) it is |K & V|; with keys of -1/1 (Hamming) 2 |K & V| -
+// |V|, because a token outside K counts -1 exactly where V has a spike. Padding tokens have no V, so they
+// count nothing.
+template <bool kHamming>
+SVF_DEVICE int32_t summary_entry(AttentionShape shape, const uint32_t* keys, const uint32_t* values,
+                                 int64_t index) {
+  const int32_t width = shape.width();
+  const int32_t column = static_cast<int32_t>(index % width);
+  const int32_t key_channel = static_cast<int32_t>(index / width % shape.channels);
+  const int64_t group = index / width / shape.channels;
+  const int32_t value_channel = key_channel / width * width + column;
+  const uint32_t* key = keys + group * shape.blocks() * shape.channels + key_channel;
+  const uint32_t* value = values + group * shape.blocks() * shape.channels + value_channel;
+  int32_t both = 0;
+  int32_t fired = 0;
+  for (int64_t block = 0; block < shape.blocks(); ++block) {
+    const uint32_t v = value[block * shape.channels];
+    both += popcount(key[block * shape.channels] & v);
+    if (kHamming) {
+      fired += popcount(v);
+    }
+  }
+  return kHamming ? 2 * both - fired : both;
+}
+
+// Element `index` of the output: rows of the summary, added where q has a spike and, for Hamming, subtracted
+// elsewhere.
+template <bool kHamming>
+SVF_DEVICE int32_t output_entry(AttentionShape shape, const uint32_t* query, const int32_t* summary,
+                                int64_t index) {
+  const int32_t width = shape.width();
+  const int32_t channel = static_cast<int32_t>(index % shape.channels);
+  const int64_t token = index / shape.channels;  // over all groups
+  const int64_t group = token / shape.tokens;
+  const int32_t first = channel / width * width;
+  const int32_t* row = summary + (group * shape.channels + first) * width + channel % width;
+  const uint32_t* word = query + token * shape.words();
+  int32_t sum = 0;
+  for (int32_t i = 0; i < width; ++i) {
+    const bool fired = word[(first + i) / kWordBits] >> ((first + i) % kWordBits) & 1U;
+    const int32_t value = row[static_cast<int64_t>(i) * width];
+    if (fired) {
+      sum += value;
+    } else if (kHamming) {
+      sum -= value;
+    }
+  }
+  return sum;
+}
+
+}  // namespace svf

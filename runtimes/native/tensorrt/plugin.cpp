@@ -1,0 +1,246 @@
+// TensorRT plug-ins HammingAttention and DotAttention, version 1, namespace "" (ONNX domain ai.svf).
+//
+//   inputs      q, k, v: int32 words [G, N, ceil(channels / 32)]
+//   output      int32 [G, N, channels]
+//   attributes  channels, heads
+//
+// Only the IPluginV3 API of TensorRT 10.3 (JetPack 6) is used, so one source serves every later 10.x and
+// TensorRT-RTX. A program loads the library with IPluginRegistry::loadLibrary, which calls getCreators below.
+#include <NvInferRuntime.h>
+
+#include <array>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <new>
+#include <string>
+
+#include "kernels.h"
+
+namespace svf {
+namespace {
+
+using nvinfer1::AsciiChar;
+using nvinfer1::DataType;
+using nvinfer1::Dims;
+using nvinfer1::DimsExprs;
+using nvinfer1::DynamicPluginTensorDesc;
+using nvinfer1::PluginField;
+using nvinfer1::PluginFieldCollection;
+using nvinfer1::PluginFieldType;
+using nvinfer1::PluginTensorDesc;
+
+constexpr const char* kVersion = "1";
+constexpr const char* kNamespace = "";
+constexpr int kInputs = 3;
+constexpr int kRank = 3;
+
+const char* plugin_name(bool hamming) { return hamming ? "HammingAttention" : "DotAttention"; }
+
+nvinfer1::ILoggerFinder* logger_finder = nullptr;
+
+// One line to TensorRT's log, or to stderr where the host program gave us no logger.
+void complain(bool hamming, const std::string& message) {
+  const std::string line = std::string("svf: ") + plugin_name(hamming) + ": " + message;
+  nvinfer1::ILogger* logger = logger_finder == nullptr ? nullptr : logger_finder->findLogger();
+  if (logger == nullptr) {
+    std::fprintf(stderr, "%s\n", line.c_str());
+  } else {
+    logger->log(nvinfer1::ILogger::Severity::kERROR, line.c_str());
+  }
+}
+
+class AttentionPlugin final : public nvinfer1::IPluginV3,
+                              public nvinfer1::IPluginV3OneCore,
+                              public nvinfer1::IPluginV3OneBuild,
+                              public nvinfer1::IPluginV3OneRuntime {
+ public:
+  AttentionPlugin(bool hamming, int32_t channels, int32_t heads)
+      : hamming_(hamming),
+        channels_(channels),
+        heads_(heads),
+        fields_{PluginField{"channels", &channels_, PluginFieldType::kINT32, 1},
+                PluginField{"heads", &heads_, PluginFieldType::kINT32, 1}},
+        collection_{static_cast<int32_t>(fields_.size()), fields_.data()} {}
+
+  // The fields point into the object itself: copies are made by clone, from values.
+  AttentionPlugin(const AttentionPlugin&) = delete;
+  AttentionPlugin& operator=(const AttentionPlugin&) = delete;
+
+  nvinfer1::IPluginCapability* getCapabilityInterface(nvinfer1::PluginCapabilityType type) noexcept override {
+    switch (type) {
+      case nvinfer1::PluginCapabilityType::kCORE:
+        return static_cast<nvinfer1::IPluginV3OneCore*>(this);
+      case nvinfer1::PluginCapabilityType::kBUILD:
+        return static_cast<nvinfer1::IPluginV3OneBuild*>(this);
+      case nvinfer1::PluginCapabilityType::kRUNTIME:
+        return static_cast<nvinfer1::IPluginV3OneRuntime*>(this);
+    }
+    return nullptr;
+  }
+
+  AttentionPlugin* clone() noexcept override {
+    return new (std::nothrow) AttentionPlugin(hamming_, channels_, heads_);
+  }
+
+  const AsciiChar* getPluginName() const noexcept override { return plugin_name(hamming_); }
+  const AsciiChar* getPluginVersion() const noexcept override { return kVersion; }
+  const AsciiChar* getPluginNamespace() const noexcept override { return kNamespace; }
+
+  int32_t getNbOutputs() const noexcept override { return 1; }
+
+  int32_t getOutputDataTypes(DataType* outputs, int32_t output_count, const DataType*,
+                             int32_t) const noexcept override {
+    if (output_count != 1) {
+      return -1;
+    }
+    outputs[0] = DataType::kINT32;
+    return 0;
+  }
+
+  int32_t getOutputShapes(const DimsExprs* inputs, int32_t input_count, const DimsExprs*, int32_t,
+                          DimsExprs* outputs, int32_t output_count,
+                          nvinfer1::IExprBuilder& builder) noexcept override {
+    if (input_count != kInputs || output_count != 1 || inputs[0].nbDims != kRank) {
+      complain(hamming_, "takes q, k and v as words [G, N, W]");
+      return -1;
+    }
+    outputs[0] = inputs[0];
+    outputs[0].d[2] = builder.constant(channels_);
+    return 0;
+  }
+
+  bool supportsFormatCombination(int32_t position, const DynamicPluginTensorDesc* tensors,
+                                 int32_t input_count, int32_t output_count) noexcept override {
+    return input_count == kInputs && output_count == 1 && tensors[position].desc.type == DataType::kINT32 &&
+           tensors[position].desc.format == nvinfer1::TensorFormat::kLINEAR;
+  }
+
+  int32_t configurePlugin(const DynamicPluginTensorDesc*, int32_t, const DynamicPluginTensorDesc*,
+                          int32_t) noexcept override {
+    return 0;
+  }
+
+  size_t getWorkspaceSize(const DynamicPluginTensorDesc* inputs, int32_t, const DynamicPluginTensorDesc*,
+                          int32_t) const noexcept override {
+    return attention_workspace(shape(inputs[0].max));
+  }
+
+  int32_t onShapeChange(const PluginTensorDesc* inputs, int32_t input_count, const PluginTensorDesc*,
+                        int32_t) noexcept override {
+    if (input_count != kInputs) {
+      return -1;
+    }
+    const int32_t words = shape(inputs[0].dims).words();
+    for (int32_t i = 0; i < input_count; ++i) {
+      const Dims& dims = inputs[i].dims;
+      if (dims.nbDims != kRank || dims.d[0] != inputs[0].dims.d[0] || dims.d[1] != inputs[0].dims.d[1] ||
+          dims.d[2] != words) {
+        complain(hamming_, "q, k and v must be words [G, N, " + std::to_string(words) + "] for " +
+                               std::to_string(channels_) + " channels");
+        return -1;
+      }
+    }
+    return 0;
+  }
+
+  int32_t enqueue(const PluginTensorDesc* inputs, const PluginTensorDesc*, const void* const* sources,
+                  void* const* targets, void* workspace, cudaStream_t stream) noexcept override {
+    const cudaError_t status = launch_attention(shape(inputs[0].dims), hamming_, sources[0], sources[1],
+                                                sources[2], targets[0], workspace, stream);
+    if (status != cudaSuccess) {
+      complain(hamming_, cudaGetErrorString(status));
+    }
+    return status == cudaSuccess ? 0 : -1;
+  }
+
+  nvinfer1::IPluginV3* attachToContext(nvinfer1::IPluginResourceContext*) noexcept override {
+    return clone();
+  }
+
+  const PluginFieldCollection* getFieldsToSerialize() noexcept override { return &collection_; }
+
+ private:
+  AttentionShape shape(const Dims& dims) const {
+    return AttentionShape{static_cast<int64_t>(dims.d[0]), static_cast<int64_t>(dims.d[1]), channels_,
+                          heads_};
+  }
+
+  const bool hamming_;
+  const int32_t channels_;
+  const int32_t heads_;
+  const std::array<PluginField, 2> fields_;
+  const PluginFieldCollection collection_;
+};
+
+// An integer attribute, which parsers hand over as one INT32 or one INT64; 0 when absent.
+int64_t integer_field(const PluginFieldCollection& fields, const char* name) {
+  for (int32_t i = 0; i < fields.nbFields; ++i) {
+    const PluginField& field = fields.fields[i];
+    if (std::strcmp(field.name, name) != 0 || field.data == nullptr || field.length != 1) {
+      continue;
+    }
+    if (field.type == PluginFieldType::kINT32) {
+      int32_t value = 0;
+      std::memcpy(&value, field.data, sizeof value);
+      return value;
+    }
+    if (field.type == PluginFieldType::kINT64) {
+      int64_t value = 0;
+      std::memcpy(&value, field.data, sizeof value);
+      return value;
+    }
+  }
+  return 0;
+}
+
+class AttentionCreator final : public nvinfer1::IPluginCreatorV3One {
+ public:
+  explicit AttentionCreator(bool hamming)
+      : hamming_(hamming),
+        fields_{PluginField{"channels", nullptr, PluginFieldType::kINT32, 1},
+                PluginField{"heads", nullptr, PluginFieldType::kINT32, 1}},
+        collection_{static_cast<int32_t>(fields_.size()), fields_.data()} {}
+
+  AttentionCreator(const AttentionCreator&) = delete;
+  AttentionCreator& operator=(const AttentionCreator&) = delete;
+
+  const AsciiChar* getPluginName() const noexcept override { return plugin_name(hamming_); }
+  const AsciiChar* getPluginVersion() const noexcept override { return kVersion; }
+  const AsciiChar* getPluginNamespace() const noexcept override { return kNamespace; }
+  const PluginFieldCollection* getFieldNames() noexcept override { return &collection_; }
+
+  nvinfer1::IPluginV3* createPlugin(const AsciiChar* layer, const PluginFieldCollection* fields,
+                                    nvinfer1::TensorRTPhase) noexcept override {
+    const int64_t channels = fields == nullptr ? 0 : integer_field(*fields, "channels");
+    const int64_t heads = fields == nullptr ? 0 : integer_field(*fields, "heads");
+    if (channels < 1 || channels > INT32_MAX || heads < 1 || channels % heads != 0) {
+      complain(hamming_, "layer '" + std::string(layer == nullptr ? "" : layer) +
+                             "' has channels = " + std::to_string(channels) +
+                             " and heads = " + std::to_string(heads) + "; heads must divide channels");
+      return nullptr;
+    }
+    return new (std::nothrow)
+        AttentionPlugin(hamming_, static_cast<int32_t>(channels), static_cast<int32_t>(heads));
+  }
+
+ private:
+  const bool hamming_;
+  const std::array<PluginField, 2> fields_;
+  const PluginFieldCollection collection_;
+};
+
+}  // namespace
+}  // namespace svf
+
+#define SVF_EXPORT extern "C" __attribute__((visibility("default")))
+
+SVF_EXPORT nvinfer1::IPluginCreatorInterface* const* getCreators(int32_t& count) {
+  static svf::AttentionCreator hamming(true);
+  static svf::AttentionCreator dot(false);
+  static nvinfer1::IPluginCreatorInterface* const creators[] = {&hamming, &dot};
+  count = 2;
+  return creators;
+}
+
+SVF_EXPORT void setLoggerFinder(nvinfer1::ILoggerFinder* finder) { svf::logger_finder = finder; }
