@@ -1,1 +1,1 @@
-"""Data sets and video input."""
+"""Pose data: synthetic clips from motion capture, their cache, and frames of real videos."""
