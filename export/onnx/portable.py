@@ -26,7 +26,7 @@ def portable_model(program: Program) -> onnx.ModelProto:
             case Add():
                 writer.op("Add", [node.left, node.right], node.name)
             case Lif():
-                _lif(writer, program, node)
+                unrolled_lif(writer, program, node)
             case Attention():
                 _attention(writer, program, node)
     for output in program.outputs:
@@ -61,7 +61,8 @@ def _conv(writer: GraphWriter, program: Program, node: Conv) -> None:
         writer.op("Clip", [result, writer.scalar(-INT8_MAX), writer.scalar(INT8_MAX)], node.name)
 
 
-def _lif(writer: GraphWriter, program: Program, node: Lif) -> None:
+def unrolled_lif(writer: GraphWriter, program: Program, node: Lif) -> None:
+    """`node` as standard operators on float32 carriers `[T, C, H, W]`, one copy a time step."""
     steps = program.types[node.name].shape[0]
     drive = node.source
 
