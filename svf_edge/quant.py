@@ -1,0 +1,256 @@
+"""Quantisation-aware training: the integer contract (docs/contract.md) computed exactly in float.
+
+`quantise` replaces every convolution (BatchNorm folded first) by one with int8 weights and a power-of-two scale per
+output channel, and puts membranes and the residual stream on a grid of `2^-fraction_bits`. Forward values are integers
+times powers of two, exact in float32 as long as the program's float32 range proof holds; gradients pass straight
+through every rounding. `integers()` of a layer gives the very numbers its forward pass used.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from brevitas.nn import QuantConv2d
+from brevitas.quant import Int8WeightPerTensorFixedPoint
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from svf_edge.contract import INT8_MAX
+from svf_edge.model.config import ModelConfig
+from svf_edge.model.heads import SpatialMean
+from svf_edge.model.layers import AttentionLif, ConvNorm
+from svf_edge.model.network import SpikeVideoFormer
+from svf_edge.model.neurons import Lif
+
+MAX_SHIFT = 10
+"""Accumulators are at most this many bits finer than their output: keeps biases small, costs nothing (the scale of a
+channel whose weights are all tiny stops shrinking)."""
+
+_DRIVE_LIMIT = 2**22  # of |gain * O|, |bias| and theta behind attention: the membrane sum then stays below 2^24
+
+
+class Int8WeightPerChannelPowerOfTwo(Int8WeightPerTensorFixedPoint):
+    """int8 in -127..127 with a power-of-two scale per output channel: the smallest that holds it up to 128."""
+
+    scaling_per_output_channel = True
+
+
+class _Through(torch.autograd.Function):
+    """`exact` in the forward pass, the gradient to `smooth` in the backward pass; no arithmetic mixes the two."""
+
+    @staticmethod
+    def forward(ctx: Any, smooth: Tensor, exact: Tensor) -> Tensor:
+        return exact.view_as(exact)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad, None
+
+
+def through(smooth: Tensor, exact: Tensor) -> Tensor:
+    """Straight-through estimator: the value of `exact`, the gradient of `smooth`."""
+    out: Tensor = _Through.apply(smooth, exact.detach())
+    return out
+
+
+@dataclass(frozen=True)
+class ConvIntegers:
+    """int8 `weight` `[Cout, Cin/groups, kh, kw]`, int32 `bias` and `shift` `[Cout]` of a contract convolution."""
+
+    weight: Tensor
+    bias: Tensor
+    shift: Tensor
+
+
+class QuantConv(nn.Module):
+    """A contract convolution on `[T, B, C, H, W]`: int8 weights, bias with the rounding half in it, shift, floor."""
+
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor,
+        *,
+        stride: tuple[int, int],
+        padding: tuple[int, int],
+        groups: int,
+        in_exponent: int,
+        out_exponent: int,
+        saturate: bool,
+    ) -> None:
+        super().__init__()
+        outputs, per_group, *kernel = weight.shape
+        finest = out_exponent + MAX_SHIFT - in_exponent
+        self.conv = QuantConv2d(
+            per_group * groups,
+            outputs,
+            tuple(kernel),
+            stride,
+            padding,
+            groups=groups,
+            bias=False,
+            weight_quant=Int8WeightPerChannelPowerOfTwo,
+            weight_scaling_min_val=(INT8_MAX + 1) * 2.0**-finest,  # of the largest weight
+        )
+        with torch.no_grad():
+            self.conv.weight.copy_(weight)
+        self.bias = nn.Parameter(bias.clone())
+        self.stride = stride
+        self.padding = padding
+        self.groups = groups
+        self.in_exponent = in_exponent
+        self.out_exponent = out_exponent
+        self.saturate = saturate
+
+    def _weight(self) -> tuple[Tensor, Tensor]:
+        """Quantised weight, and the exponent of its unit per output channel (int64)."""
+        quantised = self.conv.quant_weight()
+        scale = quantised.scale.detach().flatten()
+        return quantised.value, 1 - torch.frexp(scale).exponent.long()
+
+    def _bias(self, shift: Tensor) -> Tensor:
+        """Integer bias in units of `2^-(out_exponent + max(shift, 0))`, half of the output's unit included."""
+        right = shift.clamp(min=0)
+        half = torch.where(right > 0, 2.0 ** (right - 1), 0.0)
+        return torch.round(self.bias.detach().double() * 2.0 ** (right + self.out_exponent)) + half
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, exponent = self._weight()
+        shift = exponent + self.in_exponent - self.out_exponent
+        unit = 2.0 ** -(shift.clamp(min=0) + self.out_exponent).double()
+        bias = through(self.bias, (self._bias(shift) * unit).to(self.bias.dtype))
+        y = F.conv2d(x.flatten(0, 1), weight, None, self.stride, self.padding, 1, self.groups)
+        y = y + bias[:, None, None]
+        step = 2.0**-self.out_exponent
+        floor = torch.floor(y.detach() / step) * step
+        if self.saturate:
+            limit = INT8_MAX * step
+            y, floor = y.clamp(-limit, limit), floor.clamp(-limit, limit)
+        return through(y, floor).unflatten(0, (x.shape[0], -1))
+
+    @torch.no_grad()
+    def integers(self) -> ConvIntegers:
+        """The numbers of the integer program."""
+        weight, exponent = self._weight()
+        shift = exponent + self.in_exponent - self.out_exponent
+        units = weight.double() * 2.0 ** exponent.double()[:, None, None, None]
+        return ConvIntegers(units.to(torch.int8), self._bias(shift).to(torch.int32), shift.to(torch.int32))
+
+
+@dataclass(frozen=True)
+class LifIntegers:
+    """int32 `gain`, `bias` and `theta`, each `[C]`."""
+
+    gain: Tensor
+    bias: Tensor
+    theta: Tensor
+
+
+class FixedAttentionLif(Lif):
+    """The neuron behind attention with the normalisation in its gain, bias and threshold: `a * O + b` against 1.
+
+    `fraction` is the number of extra fraction bits of its membrane.
+    """
+
+    def __init__(self, a: Tensor, b: Tensor, fraction: int, like: Lif) -> None:
+        super().__init__(1.0, levels=like.levels, reset=like.reset, surrogate=like.surrogate, width=like.width)
+        self.a = nn.Parameter(a.clone())
+        self.b = nn.Parameter(b.clone())
+        self.fraction = fraction
+
+    @torch.no_grad()
+    def _numbers(self) -> tuple[Tensor, Tensor, Tensor]:
+        """gain, bias and theta as float64. A channel with (almost) no gain gets the smallest gain that still fits."""
+        size = self.a.double().abs().clamp(min=2.0**-60)
+        one = 2.0**self.fraction
+        limit = min(_DRIVE_LIMIT, 4 * _DRIVE_LIMIT // self.levels)
+        theta = torch.round(one / size).clamp(1, limit)
+        bias = torch.round(self.b.double() / size * one).clamp(-_DRIVE_LIMIT, _DRIVE_LIMIT)
+        return torch.where(self.a < 0, -one, one), bias, theta
+
+    def forward(self, x: Tensor) -> Tensor:
+        gain, bias, theta = (v.to(x.dtype)[:, None, None] for v in self._numbers())
+        smooth = (x * self.a[:, None, None] + self.b[:, None, None]) * theta
+        return self.fire(through(smooth, gain * x.detach() + bias), theta, 1.0)
+
+    def integers(self) -> LifIntegers:
+        """The numbers of the integer program."""
+        gain, bias, theta = (v.to(torch.int32) for v in self._numbers())
+        return LifIntegers(gain, bias, theta)
+
+
+def attention_fraction(config: ModelConfig, width: int) -> int:
+    """Extra fraction bits behind attention on `width` channels: as many as fit the longest sum, 8 at most."""
+    height, across = config.feature_size
+    tokens = config.frames * height * across
+    factor = max(1, 2 * config.levels - 1)
+    bound = tokens * config.levels * factor**2 * (width // config.heads_at(width))
+    return max(0, min(8, _DRIVE_LIMIT.bit_length() - 1 - (bound - 1).bit_length()))
+
+
+def quantise(model: SpikeVideoFormer, exponents: Mapping[str, int]) -> SpikeVideoFormer:
+    """A copy of a float model that computes the integer contract, for QAT, evaluation and freezing.
+
+    `exponents` gives the unit `2^-exponent` of every int8 intermediate by module path (`calib.exponents` finds them).
+    Raises `KeyError` for a missing one.
+    """
+    model = copy.deepcopy(model)
+    config = model.config
+    source = config.input_exponent  # modules are registered in running order: an int8 output feeds the next layer
+    for name, module in list(model.named_modules()):
+        if isinstance(module, ConvNorm):
+            out = exponents[name] if module.inner else config.fraction_bits
+            weight, bias = module.folded()
+            if isinstance(parent := _parent(model, name), nn.Module) and hasattr(parent, "pool"):
+                weight = weight * parent.pool.correction
+            conv = module.conv
+            padding = tuple(p + module.border for p in conv.padding)
+            quantised = QuantConv(
+                weight,
+                bias,
+                stride=conv.stride,
+                padding=padding,
+                groups=conv.groups,
+                in_exponent=source,
+                out_exponent=out,
+                saturate=module.inner,
+            )
+            _replace(model, name, quantised)
+            source = out if module.inner else 0
+        elif isinstance(module, SpatialMean):
+            module.quantised = True
+            source = module.out_exponent
+        elif isinstance(module, AttentionLif):
+            a, b = module.affine()
+            fraction = attention_fraction(config, module.channels)
+            _replace(model, name, FixedAttentionLif(a.float(), b.float(), fraction, module))
+        elif isinstance(module, Lif):
+            module.unit = 2.0**-config.fraction_bits
+    return model
+
+
+def is_quantised(model: nn.Module) -> bool:
+    """Whether `quantise` made this model."""
+    return any(isinstance(module, QuantConv) for module in model.modules())
+
+
+def inner_exponents(model: nn.Module) -> dict[str, int]:
+    """The exponents of a quantised model's int8 intermediates, as `quantise` takes them."""
+    return {
+        name: module.out_exponent
+        for name, module in model.named_modules()
+        if isinstance(module, QuantConv) and module.saturate
+    }
+
+
+def _parent(model: nn.Module, name: str) -> nn.Module:
+    return model.get_submodule(name.rpartition(".")[0])
+
+
+def _replace(model: nn.Module, name: str, module: nn.Module) -> None:
+    setattr(_parent(model, name), name.rpartition(".")[2], module)

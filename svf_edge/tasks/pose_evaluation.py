@@ -1,0 +1,59 @@
+"""What a pose model reaches on labelled clips: accuracy and firing rates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from svf_edge.data.synthetic import PoseSample
+from svf_edge.model.config import PoseHead
+from svf_edge.model.network import SpikeVideoFormer, tracked_rates
+from svf_edge.tasks.pose import decode
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """`metrics` by name, and the mean spikes of every LIF layer by module path."""
+
+    metrics: Mapping[str, float]
+    rates: Mapping[str, float]
+
+
+@torch.no_grad()
+def evaluate(model: SpikeVideoFormer, clips: PoseSample, batch_size: int = 32) -> Evaluation:
+    """Accuracy of `model` in eval mode (its own mode is restored) on stacked clips `[N, T, ...]`, and its rates."""
+    training = model.training
+    model.eval()
+    points: list[Tensor] = []
+    sums: dict[str, float] = {}
+    for frames in clips["frames"].split(batch_size):
+        with tracked_rates(model):
+            scores = model(frames)
+            for name, lif in model.lifs().items():
+                assert lif.rate is not None
+                sums[name] = sums.get(name, 0.0) + float(lif.rate) * len(frames)
+        points.append(joints_of(scores, model))
+    model.train(training)
+    count = len(clips["frames"])
+    rates = {name: total / count for name, total in sums.items()}
+    metrics = pose_accuracy(torch.cat(points), clips)
+    metrics["firing_rate"] = float(np.mean(list(rates.values())))
+    return Evaluation(metrics, rates)
+
+
+def joints_of(scores: Tensor, model: SpikeVideoFormer) -> Tensor:
+    """Joints `[..., J, 2]` in pixels from a pose model's scores `[..., K]`."""
+    head: Any = model.config.head
+    assert isinstance(head, PoseHead)
+    return torch.from_numpy(decode(scores.numpy(), head, model.config.frame_size).points)
+
+
+def pose_accuracy(points: Tensor, clips: PoseSample) -> dict[str, float]:
+    distance = (points - clips["joints"]).norm(dim=-1)
+    visible = clips["visible"].bool()
+    return {"mpjpe_px": float(distance[visible].mean())}
