@@ -180,21 +180,24 @@ def forward_kinematics(root: Array, rotations: Mapping[str, Array], proportions:
     def offset(bone: Offset, length: float, side: float = 1.0, width: float = 1.0) -> Array:
         return np.array([bone[0] * length, bone[1] * length, bone[2] * side * width], dtype=np.float32)
 
+    def turn(parent: Array, rotation: Array) -> Array:
+        return np.asarray(parent @ rotation, dtype=np.float32)
+
     def move(start: Array, frame: Array, by: Array) -> Array:
         return np.asarray(start + frame @ by, dtype=np.float32)
 
     pelvis = rotations["root"]
-    chest = np.asarray(pelvis @ rotations["chest"], dtype=np.float32)
-    head = np.asarray(chest @ rotations["neck"], dtype=np.float32)
+    chest = turn(pelvis, rotations["chest"])
+    head = turn(chest, rotations["neck"])
     points: dict[str, Array] = {"root": root, "chest": move(root, pelvis, offset(CHEST, p.torso))}
     points["neck"] = move(points["chest"], chest, offset(NECK, p.torso))
     points["head"] = move(points["neck"], head, offset(HEAD, p.head))
     for name, side in (("right", 1.0), ("left", -1.0)):
-        thigh = pelvis @ rotations[f"{name}_hip"]
-        shin = thigh @ rotations[f"{name}_knee"]
-        foot = shin @ rotations[f"{name}_ankle"]
-        upper_arm = chest @ rotations[f"{name}_shoulder"]
-        forearm = upper_arm @ rotations[f"{name}_elbow"]
+        thigh = turn(pelvis, rotations[f"{name}_hip"])
+        shin = turn(thigh, rotations[f"{name}_knee"])
+        foot = turn(shin, rotations[f"{name}_ankle"])
+        upper_arm = turn(chest, rotations[f"{name}_shoulder"])
+        forearm = turn(upper_arm, rotations[f"{name}_elbow"])
         hip = move(root, pelvis, offset(HIP, 1.0, side, p.hips))
         knee = move(hip, thigh, offset(KNEE, p.leg))
         ankle = move(knee, shin, offset(ANKLE, p.leg))

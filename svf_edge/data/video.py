@@ -1,0 +1,123 @@
+"""Frames of real videos in the form the model takes. Needs PyAV and Pillow (extra `video`).
+
+A frame is cropped around its centre to the aspect ratio asked for (nothing is added at the borders) and resized
+with an anti-aliasing filter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from svf_edge.errors import BadFile, MissingPackage, UnsupportedInput
+
+if TYPE_CHECKING:
+    import av
+
+Frames = NDArray[np.uint8]
+
+
+def read_clip(
+    path: str | Path, frames: int, size: tuple[int, int], start: int = 0, stride: int = 1
+) -> Frames:
+    """RGB frames start, start + stride, ... of a video as uint8 [frames, 3, H, W]; `size` is (height, width).
+
+    Raises BadFile for a missing, unreadable or too short video, UnsupportedInput for bad arguments and
+    MissingPackage without PyAV.
+    """
+    path = Path(path)
+    _check_arguments(frames, size, start, stride)
+    found = list(islice(_decoded(path, size), start, start + (frames - 1) * stride + 1, stride))
+    if len(found) < frames:
+        needed = start + (frames - 1) * stride + 1
+        raise BadFile(
+            f"{path} is too short: {frames} frames from frame {start} at stride {stride} need {needed} frames, of "
+            f"which only {len(found)} could be read; use a longer video, an earlier start or a smaller stride"
+        )
+    return np.stack(found)
+
+
+def iter_clips(path: str | Path, frames: int, size: tuple[int, int], stride: int = 1) -> Iterator[Frames]:
+    """All whole windows of `frames` frames, one after the other without overlap, each as of `read_clip`.
+
+    Raises BadFile also when not even one window fits.
+    """
+    path = Path(path)
+    _check_arguments(frames, size, 0, stride)
+    window: list[Frames] = []
+    whole = 0
+    for frame in islice(_decoded(path, size), 0, None, stride):
+        window.append(frame)
+        if len(window) == frames:
+            whole += 1
+            yield np.stack(window)
+            window = []
+    if not whole:
+        raise BadFile(
+            f"{path} is too short: a window needs {frames} frames at stride {stride} and the video gives "
+            f"{len(window)}; use a longer video or a smaller stride"
+        )
+
+
+def _check_arguments(frames: int, size: tuple[int, int], start: int, stride: int) -> None:
+    if frames < 1 or min(size) < 1 or start < 0 or stride < 1:
+        raise UnsupportedInput(
+            f"a clip needs frames >= 1, start >= 0, stride >= 1 and a positive size, not frames {frames}, "
+            f"start {start}, stride {stride}, size {size[0]}x{size[1]}"
+        )
+
+
+def _decoded(path: Path, size: tuple[int, int]) -> Iterator[Frames]:
+    """Every frame of the first video stream as uint8 [3, H, W], lazily."""
+    with _opened(path) as (container, errors):
+        frames = container.decode(container.streams.video[0])
+        while True:
+            try:
+                frame = next(frames, None)
+                pixels = None if frame is None else frame.to_ndarray(format="rgb24")
+            except errors as error:
+                raise BadFile(f"{path} is damaged ({_reason(error)}); convert or copy the video again") from error
+            if pixels is None:
+                return
+            yield _fit(pixels, size)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[av.container.InputContainer, type[Exception]]]:
+    try:
+        import av
+    except ModuleNotFoundError as error:
+        raise MissingPackage("av", "video") from error
+    if not path.is_file():
+        raise BadFile(f"{path} is not a file; give the path of a video")
+    try:
+        container = av.open(str(path))
+    except (av.FFmpegError, OSError) as error:
+        raise BadFile(f"{path} is no readable video ({_reason(error)}); give an .mp4, .webm or .avi file") from error
+    with container:
+        if not container.streams.video:
+            raise BadFile(f"{path} has no video stream; give a file with one")
+        yield container, av.FFmpegError
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or type(error).__name__
+
+
+def _fit(pixels: Frames, size: tuple[int, int]) -> Frames:
+    """[H, W, 3] to [3, *size]: the largest centred region of the same aspect ratio, resized."""
+    from PIL import Image
+
+    (height, width), (target_height, target_width) = pixels.shape[:2], size
+    scale = min(height / target_height, width / target_width)
+    high, wide = min(round(target_height * scale), height), min(round(target_width * scale), width)
+    top, left = (height - high) // 2, (width - wide) // 2
+    region = Image.fromarray(pixels[top : top + high, left : left + wide])
+    resized = region.resize((target_width, target_height), Image.Resampling.BILINEAR)
+    return np.ascontiguousarray(np.asarray(resized, dtype=np.uint8).transpose(2, 0, 1))
