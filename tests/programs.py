@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -125,6 +126,15 @@ def random_program(
     zeros = np.zeros(joints * bins, np.int32)
     b._append(Conv("head.bins", maps, weight, zeros, zeros.copy(), 4, groups=joints))
     return b.build("head.bins")
+
+
+def loud_program() -> Program:
+    """A program whose stem is shifted left so far that no float32 carrier holds it."""
+    program = random_program()
+    stem = program.nodes[0]
+    assert isinstance(stem, Conv)
+    loud = dataclasses.replace(stem, shift=np.full_like(stem.shift, -12))
+    return dataclasses.replace(program, nodes=(loud, *program.nodes[1:]))
 
 
 def assert_not_silent(spikes: dict[str, NDArray[np.int32]] | Any) -> None:

@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 
 import svf_edge
 from svf_edge.contract import NUMERIC_VERSION, PACKING_VERSION
-from svf_edge.errors import SvfError
+from svf_edge.errors import MissingLibrary, SvfError
 from svf_edge.export.bundle.manifest import (
     MANIFEST,
     Artefact,
@@ -28,12 +28,13 @@ from svf_edge.export.bundle.manifest import (
     Tap,
 )
 from svf_edge.export.bundle.reader import PROGRAM, Bundle
-from svf_edge.export.ops.library import LIBRARY_NAMES, installed_library
+from svf_edge.export.ops.library import find_library
 from svf_edge.files import sha256
 from svf_edge.packing import digest, pack_spikes
 from svf_edge.program import Program, run, save_program
 
 TARGETS = ("onnx", "executorch", "tensorrt")
+LIBRARIES = ("svf_core", "svf_ort", "svf_executorch", "svf_trt")
 
 Progress = Callable[[str], None]
 
@@ -79,9 +80,10 @@ class _Draft:
 
     def add_libraries(self) -> None:
         target = f"lib/{host_platform()}"
-        for name in LIBRARY_NAMES:
-            source = installed_library(name)
-            if source is None:
+        for name in LIBRARIES:
+            try:
+                source = find_library(name)
+            except MissingLibrary:  # a graph still runs without it; a harness that needs it says so
                 continue
             path = f"{target}/{source.name}"
             (self.folder / target).mkdir(parents=True, exist_ok=True)
