@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
+from svf_edge.export.ops import library
 from torch import Tensor
 
-from svf_edge.export.ops import library
 from svf_edge.packing import word_count
+
+Operator = Callable[..., Tensor]
 
 NAMESPACE = "svf"
 
@@ -38,7 +40,8 @@ def _require(name: str, tensor: Tensor, dtypes: Sequence[torch.dtype], rank: int
 def _check_vectors(channels: int, **vectors: Tensor) -> None:
     for name, vector in vectors.items():
         _require(name, vector, [torch.int32], 1)
-        torch._check(vector.shape[0] == channels, lambda n=name: f"{n} must have {channels} entries")
+        if vector.shape[0] != channels:
+            raise ValueError(f"{name} must have {channels} entries, not {vector.shape[0]}")
 
 
 def _conv_output(
@@ -60,9 +63,7 @@ def _conv_output(
     if groups < 1 or out_channels % groups:
         raise ValueError(f"groups={groups} must divide the {out_channels} output channels")
     if len(stride) != 2 or len(padding) != 2 or min(stride) < 1 or min(padding) < 0:
-        raise ValueError(
-            f"stride {list(stride)} must be two positive ints, padding {list(padding)} two ints >= 0"
-        )
+        raise ValueError(f"stride {list(stride)} must be two positive ints, padding {list(padding)} two ints >= 0")
     expected = word_count(group_in * groups) if packed else group_in * groups
     if x.shape[3] != expected:
         raise ValueError(
@@ -71,6 +72,10 @@ def _conv_output(
         )
     height = (x.shape[1] + 2 * padding[0] - kernel_h) // stride[0] + 1
     width = (x.shape[2] + 2 * padding[1] - kernel_w) // stride[1] + 1
+    if height < 1 or width < 1:
+        raise ValueError(
+            f"kernel {(kernel_h, kernel_w)} is larger than the frame {tuple(x.shape[1:3])} padded by {list(padding)}"
+        )
     return x.new_empty((x.shape[0], height, width, out_channels), dtype=dtype)
 
 
@@ -86,11 +91,10 @@ def _attention_output(q: Tensor, k: Tensor, v: Tensor, channels: int, heads: int
         _require(name, tensor, [torch.int32], 3)
         if tensor.shape[2] != word_count(channels):
             raise ValueError(
-                f"{name} has {tensor.shape[2]} words per token; {channels} channels take "
-                f"{word_count(channels)}"
+                f"{name} has {tensor.shape[2]} words per token; {channels} channels take {word_count(channels)}"
             )
-        torch._check(tensor.shape[1] == q.shape[1], lambda n=name: f"{n} and q differ in tokens")
-        torch._check(tensor.shape[0] == q.shape[0], lambda n=name: f"{n} and q differ in groups")
+        if tensor.shape[:2] != q.shape[:2]:
+            raise ValueError(f"{name} has (groups, tokens) {tuple(tensor.shape[:2])}, q has {tuple(q.shape[:2])}")
     if heads < 1 or channels % heads:
         raise ValueError(f"heads={heads} must divide channels={channels}")
     return q.new_empty((q.shape[0], q.shape[1], channels))
@@ -135,7 +139,7 @@ def _run_conv(
     return output
 
 
-def _spike_conv(dtype: torch.dtype, run: bool):  # type: ignore[no-untyped-def]
+def _spike_conv(dtype: torch.dtype, run: bool) -> Operator:
     def operator(
         x: Tensor,
         weight: Tensor,
@@ -151,7 +155,7 @@ def _spike_conv(dtype: torch.dtype, run: bool):  # type: ignore[no-untyped-def]
     return operator
 
 
-def _dense_conv(dtype: torch.dtype, run: bool):  # type: ignore[no-untyped-def]
+def _dense_conv(dtype: torch.dtype, run: bool) -> Operator:
     def operator(
         x: Tensor,
         weight: Tensor,
@@ -163,14 +167,12 @@ def _dense_conv(dtype: torch.dtype, run: bool):  # type: ignore[no-untyped-def]
         zero_point: int,
     ) -> Tensor:
         output = _conv_output(x, weight, bias, shift, stride, padding, groups, False, dtype)
-        return (
-            _run_conv(x, weight, bias, shift, stride, padding, groups, output, zero_point) if run else output
-        )
+        return _run_conv(x, weight, bias, shift, stride, padding, groups, output, zero_point) if run else output
 
     return operator
 
 
-def _lif(run: bool):  # type: ignore[no-untyped-def]
+def _lif(run: bool) -> Operator:
     def operator(x: Tensor, gain: Tensor, bias: Tensor, theta: Tensor, soft_reset: bool) -> Tensor:
         output = _lif_output(x, gain, bias, theta)
         if run:
@@ -186,7 +188,7 @@ def _lif(run: bool):  # type: ignore[no-untyped-def]
     return operator
 
 
-def _attention(kind: int, run: bool):  # type: ignore[no-untyped-def]
+def _attention(kind: int, run: bool) -> Operator:
     def operator(q: Tensor, k: Tensor, v: Tensor, channels: int, heads: int) -> Tensor:
         output = _attention_output(q, k, v, channels, heads)
         if run:
@@ -199,7 +201,7 @@ def _attention(kind: int, run: bool):  # type: ignore[no-untyped-def]
     return operator
 
 
-def _operator(name: str, run: bool):  # type: ignore[no-untyped-def]
+def _operator(name: str, run: bool) -> Operator:
     dtype = torch.int8 if name.endswith("_s8") else torch.int32
     if name.startswith("spike_conv2d"):
         return _spike_conv(dtype, run)
@@ -210,7 +212,7 @@ def _operator(name: str, run: bool):  # type: ignore[no-untyped-def]
     return _attention(_HAMMING if name == "hamming_attention" else _DOT, run)
 
 
-def _with_out(kernel):  # type: ignore[no-untyped-def]
+def _with_out(kernel: Operator) -> Operator:
     def operator(*args: object, out: Tensor) -> Tensor:
         result = kernel(*args)
         out.resize_(result.shape)
@@ -226,6 +228,4 @@ for _name, _arguments in OPERATORS.items():
     _definitions.impl(_name, _operator(_name, run=True), "CPU")
     _definitions.impl(f"{_name}.out", _with_out(_operator(_name, run=True)), "CPU")
     torch.library.register_fake(f"{NAMESPACE}::{_name}", _operator(_name, run=False), lib=_definitions)
-    torch.library.register_fake(
-        f"{NAMESPACE}::{_name}.out", _with_out(_operator(_name, run=False)), lib=_definitions
-    )
+    torch.library.register_fake(f"{NAMESPACE}::{_name}.out", _with_out(_operator(_name, run=False)), lib=_definitions)
