@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
 
 from svf_edge.errors import BadFile, MissingLibrary
 from svf_edge.packing import Words, pack_spikes
@@ -20,6 +22,8 @@ from svf_edge.program.interpret import check_frames
 if TYPE_CHECKING:
     from svf_edge.export.bundle import Bundle
     from svf_edge.export.bundle.manifest import Artefact
+
+CORE = "svf_core"
 
 Clip = NDArray[np.uint8]
 Progress = Callable[[str, float], None]
@@ -36,6 +40,12 @@ class RunResult:
 
     outputs: Mapping[str, NDArray[np.int32]]
     spikes: Mapping[str, Words] = field(default_factory=dict)
+
+
+class Result(BaseModel):
+    """Base of stored results: immutable, and JSON both ways."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Session(ABC):
@@ -77,8 +87,11 @@ class Runtime(ABC):
         Raises `BadFile`, `MissingLibrary` or `MissingPackage`.
         """
 
-    def conditions(self) -> dict[str, str]:
-        """Versions that belong beside a measurement."""
+    def prepare(self) -> None:  # noqa: B027 (the reference needs nothing)
+        """Import what `open` needs, so that importing and loading can be told apart."""
+
+    def conditions(self, bundle: Bundle) -> dict[str, str]:
+        """Versions and kernel sets that belong beside a measurement; called after `open`."""
         return {}
 
 
@@ -117,6 +130,15 @@ def bundled_graph(bundle: Bundle, runtime: str, dialect: str) -> Artefact | None
         if (artefact.runtime, artefact.dialect) == (runtime, dialect):
             return artefact
     return None
+
+
+def kernel_set(bundle: Bundle) -> dict[str, str]:
+    """The instruction set whose kernels the bundle's operator libraries use in this process."""
+    path = bundled_library(bundle, CORE)
+    function = ctypes.CDLL(str(path)).svf_isa
+    function.restype = ctypes.c_char_p
+    name: bytes = function()
+    return {"kernels": name.decode()}
 
 
 def bundled_library(bundle: Bundle, name: str) -> Path:

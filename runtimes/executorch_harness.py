@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -16,6 +18,7 @@ from svf_edge.runtimes.base import (
     bundled_graph,
     bundled_library,
     check_clip,
+    kernel_set,
     named_results,
 )
 
@@ -74,8 +77,13 @@ class ExecuTorch(Runtime):
         library = bundled_library(bundle, LIBRARY) if self._dialect == "packed" else None
         return ExecuTorchHarness(bundle.path(path), bundle.program(), threads=threads, library=library)
 
-    def conditions(self) -> dict[str, str]:
-        """Version of ExecuTorch."""
-        from importlib.metadata import version
+    def prepare(self) -> None:
+        """Import torch and ExecuTorch's extension."""
+        import torch  # noqa: F401  (the extension needs its libraries)
 
-        return {"executorch": version("executorch")}
+        importlib.import_module("executorch.extension.pybindings._C")
+
+    def conditions(self, bundle: Bundle) -> dict[str, str]:
+        """Version of ExecuTorch, and the kernel set of our library."""
+        kernels = kernel_set(bundle) if self._dialect == "packed" else {}
+        return {"executorch": version("executorch"), **kernels}

@@ -17,6 +17,7 @@ from svf_edge.runtimes.base import (
     bundled_graph,
     bundled_library,
     check_clip,
+    kernel_set,
     named_results,
 )
 
@@ -137,8 +138,12 @@ class OnnxRuntime(Runtime):
             self.graph(bundle), bundle.program(), self._dialect, threads=threads, taps=taps, library=library
         )
 
-    def conditions(self) -> dict[str, str]:
-        """Version of ONNX Runtime."""
+    def prepare(self) -> None:
+        """Import ONNX Runtime."""
+        import onnxruntime  # noqa: F401
+
+    def conditions(self, bundle: Bundle) -> dict[str, str]:
+        """Version of ONNX Runtime, and the kernel set of our library."""
         import onnxruntime
 
-        return {"onnxruntime": onnxruntime.__version__}
+        return {"onnxruntime": onnxruntime.__version__, **(kernel_set(bundle) if self._library else {})}

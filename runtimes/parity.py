@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 from svf_edge.errors import SvfError
 from svf_edge.packing import Words, digest, pack_last, pack_spikes, unpack_last
 from svf_edge.program import Lif, Program, Trace
 from svf_edge.program import run as interpret
-from svf_edge.runtimes.base import Clip, Progress, Runtime, RunResult, no_progress
+from svf_edge.runtimes.base import Clip, Progress, Result, Runtime, RunResult, no_progress
 from svf_edge.runtimes.registry import find_runtimes
 
 if TYPE_CHECKING:
@@ -26,11 +25,7 @@ if TYPE_CHECKING:
 Verdict = Literal["equal", "differs", "vacuous", "failed", "not run"]
 
 
-class _Result(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Address(_Result):
+class Address(Result):
     """The first differing spike, and what the reference's neuron was doing there."""
 
     layer: str
@@ -56,7 +51,7 @@ class Address(_Result):
         )
 
 
-class LayerParity(_Result):
+class LayerParity(Result):
     """One layer's spikes. `stray` counts words with a padding bit set, which the packing contract forbids."""
 
     layer: str
@@ -66,7 +61,7 @@ class LayerParity(_Result):
     stray: int = 0
 
 
-class OutputParity(_Result):
+class OutputParity(Result):
     """One output: values compared and differing, and the first differing index `(t, c, y, x)` with both values."""
 
     name: str
@@ -85,7 +80,7 @@ class OutputParity(_Result):
         )
 
 
-class ClipParity(_Result):
+class ClipParity(Result):
     """One runtime on one clip. `vacuous`: the reference was silent or saturated throughout, so equality says nothing."""
 
     clip: str
@@ -105,7 +100,7 @@ class ClipParity(_Result):
         )
 
 
-class RuntimeParity(_Result):
+class RuntimeParity(Result):
     """One runtime on all clips. `reason` says why it failed or was not run."""
 
     runtime: str
@@ -162,7 +157,7 @@ class RuntimeParity(_Result):
         return "\n".join(lines)
 
 
-class ParityReport(_Result):
+class ParityReport(Result):
     """All runtimes on all clips. True when something other than the reference was compared and all of it is equal.
 
     `required` are the runtimes asked for by name: they must have run.
