@@ -28,7 +28,7 @@ test: setup ## Set up, then run the tests
 lint: setup ## ruff, mypy and clang-format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	tools/mypy.sh $(BIN)/mypy
+	tools/mypy.sh $(abspath $(BIN)/mypy)
 	$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.c' '*.h' '*.cpp' '*.cu' '*.cuh')
 
 format: setup ## Format Python and C++

@@ -12,7 +12,8 @@ def export(
     program: Annotated[Path, typer.Argument(help="Program made by `svf-edge freeze`.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Bundle folder to write.")] = Path("bundle"),
     to: Annotated[
-        list[str] | None, typer.Option("--to", help="Target: onnx, executorch or tensorrt. Repeat for several; default all.")
+        list[str] | None,
+        typer.Option("--to", help="Target: onnx, executorch or tensorrt. Repeatable; default all."),
     ] = None,
     clip: Annotated[
         list[Path] | None, typer.Option("--clip", help="Video whose first frames become a golden vector. Repeatable.")
@@ -26,9 +27,9 @@ def export(
     Example: `svf-edge export program.safetensors -o bundle --clip person.mp4`
     """
     from rich.console import Console
-
     from svf_edge.export.bundle import TARGETS, write_bundle
     from svf_edge.export.golden import golden_clips
+
     from svf_edge.program import load_program
 
     console = Console()

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from svf_edge.program import Add, Attention, Conv, Frames, Lif, Node, Output, Program
-from svf_edge.program import interpret
+from svf_edge.program import Add, Attention, Conv, Frames, Lif, Node, Output, Program, interpret
 from svf_edge.program.ir import Mode, Reset, Scope
 
 
@@ -43,8 +42,10 @@ class Builder:
         weight = self.rng.integers(-127, 128, shape).astype(np.int8)
         bias = self.rng.integers(-40, 41, outs).astype(np.int32)
         probe = Conv(name, source, weight, bias, np.zeros(outs, np.int32), 0, groups=groups, **options)
-        spread = float(np.abs(interpret.conv(probe, self.values[source])).mean()) if options.get("out") != "int8" else (
-            float(np.abs(interpret.accumulate(probe, self.values[source])).mean())
+        spread = (
+            float(np.abs(interpret.conv(probe, self.values[source])).mean())
+            if options.get("out") != "int8"
+            else (float(np.abs(interpret.accumulate(probe, self.values[source])).mean()))
         )
         shift = np.full(outs, max(round(np.log2(max(spread, 1.0) / 60)), 0), np.int32)
         shift[: outs // 8] -= 1

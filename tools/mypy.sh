@@ -9,4 +9,4 @@ mkdir -p "$tree/svf_edge"
 for entry in "$root"/svf_edge/*; do ln -s "$entry" "$tree/svf_edge/"; done
 for part in calib export runtimes; do ln -s "$root/$part" "$tree/svf_edge/$part"; done
 cd "$tree"
-exec "$(cd "$root" && realpath "$1" 2>/dev/null || echo "$root/$1")" --config-file "$root/pyproject.toml" -p svf_edge
+exec "$1" --config-file "$root/pyproject.toml" -p svf_edge

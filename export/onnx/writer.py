@@ -44,7 +44,9 @@ class GraphWriter:
         self.ops(kind, inputs, [output], domain, **attributes)
         return output
 
-    def ops(self, kind: str, inputs: Sequence[str], outputs: Sequence[str], domain: str = "", **attributes: Any) -> None:
+    def ops(
+        self, kind: str, inputs: Sequence[str], outputs: Sequence[str], domain: str = "", **attributes: Any
+    ) -> None:
         """A node with several outputs."""
         self._nodes.append(helper.make_node(kind, inputs, outputs, name=outputs[0], domain=domain, **attributes))
 

@@ -201,7 +201,9 @@ def _infer(node: Node, types: Mapping[str, TensorType]) -> TensorType:
 def _infer_conv(node: Conv, source: TensorType) -> TensorType:
     _need(source.kind != "fixed", node, "reads a fixed tensor; a LIF or an int8 output must stand between")
     weight = node.weight
-    _need(weight.dtype == np.int8 and weight.ndim == 4 and weight.size > 0, node, "weight is not int8 [Co, Ci/g, kh, kw]")
+    _need(
+        weight.dtype == np.int8 and weight.ndim == 4 and weight.size > 0, node, "weight is not int8 [Co, Ci/g, kh, kw]"
+    )
     _need(int(np.abs(weight.astype(np.int16)).max()) <= WEIGHT_MAX, node, "weight -128 is outside -127..127")
     steps, channels, height, width = source.shape
     outs, per_group, kernel_h, kernel_w = weight.shape
@@ -209,7 +211,7 @@ def _infer_conv(node: Conv, source: TensorType) -> TensorType:
     _need(fits, node, f"weight {weight.shape} with {node.groups} groups does not fit {channels} channels")
     _vector(node, "bias", node.bias, outs)
     _vector(node, "shift", node.shift, outs)
-    _need(-31 < int(node.shift.min()) and int(node.shift.max()) < 31, node, "a shift is outside -30..30")
+    _need(int(node.shift.min()) > -31 and int(node.shift.max()) < 31, node, "a shift is outside -30..30")
     _need(min(node.stride) >= 1 and min(node.padding) >= 0, node, f"stride {node.stride}, padding {node.padding}")
     out_h = (height + 2 * node.padding[0] - kernel_h) // node.stride[0] + 1
     out_w = (width + 2 * node.padding[1] - kernel_w) // node.stride[1] + 1

@@ -22,7 +22,11 @@ from tests.programs import loud_program, noise_clip, random_program
 def test_no_run_exceeds_its_bounds(seed: int, scope: str, mode: str, reset: str, levels: int) -> None:
     program = random_program(seed, channels=16, scope=scope, mode=mode, reset=reset, levels=levels)  # type: ignore[arg-type]
     proven = {(b.layer, b.quantity): b.value for b in bounds(program)}
-    clips = [noise_clip(program, seed), np.zeros(program.frames.shape, np.uint8), np.full(program.frames.shape, 255, np.uint8)]
+    clips = [
+        noise_clip(program, seed),
+        np.zeros(program.frames.shape, np.uint8),
+        np.full(program.frames.shape, 255, np.uint8),
+    ]
     for clip in clips:
 
         def check(name: str, values: np.ndarray) -> None:
@@ -43,7 +47,9 @@ def test_the_bound_of_a_convolution_is_reached() -> None:
     assert reached == 2 * 127 * (128 + 127) + 5
     by_name = {b.quantity: b.value for b in bounds(program)}
     assert by_name["output"] == reached
-    assert by_name["accumulator"] == 127 * 256, "sum of absolute values: either pixel may be 128 away from the zero point"
+    assert by_name["accumulator"] == 127 * 256, (
+        "sum of absolute values: either pixel may be 128 away from the zero point"
+    )
 
 
 def _attention(steps: int, side: int, width: int) -> Program:
