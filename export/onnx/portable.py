@@ -130,11 +130,7 @@ def _attention(writer: GraphWriter, program: Program, node: Attention) -> None:
     keys = writer.op("Transpose", [key], f"{node.name}:keys", perm=[*axes[:-2], axes[-1], axes[-2]])
     summary = writer.op("MatMul", [value, keys], f"{node.name}:summary")
     o = writer.op("MatMul", [summary, query], f"{node.name}:o")
-    grouped = {
-        "joint": (channels, steps, space),
-        "spatial": (steps, channels, space),
-        "temporal": (space, channels, steps),
-    }
-    flat = writer.op("Reshape", [o, writer.integers(*grouped[node.scope])], f"{node.name}:o_flat")
+    grouped = [(steps, channels, space)[axis] for axis in order]
+    flat = writer.op("Reshape", [o, writer.integers(*grouped)], f"{node.name}:o_flat")
     moved = writer.op("Transpose", [flat], f"{node.name}:o_moved", perm=np.argsort(order).tolist())
     writer.op("Reshape", [moved, writer.integers(steps, channels, height, width)], node.name)

@@ -75,10 +75,8 @@ def test_lif(seed: int, reset: str, levels: int) -> None:
             potential = (membrane + int(gain[c]) * int(x[t, c, 0, w]) + int(bias[c])) // 2
             spike = max(0, min(levels, potential // int(theta[c])))
             assert spikes[t, c, 0, w] == spike
-            if reset == "hard":
-                membrane = 0 if spike else potential
-            else:
-                membrane = potential - spike * int(theta[c])
+            left = potential - spike * int(theta[c])
+            membrane = left if reset == "soft" or not spike else 0
 
 
 @pytest.mark.parametrize("mode", ["hamming", "dot"])

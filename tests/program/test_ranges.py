@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -20,7 +22,8 @@ from tests.programs import loud_program, noise_clip, random_program
     levels=st.integers(1, 3),
 )
 def test_no_run_exceeds_its_bounds(seed: int, scope: str, mode: str, reset: str, levels: int) -> None:
-    program = random_program(seed, channels=16, scope=scope, mode=mode, reset=reset, levels=levels)  # type: ignore[arg-type]
+    options: dict[str, Any] = {"scope": scope, "mode": mode, "reset": reset, "levels": levels}
+    program = random_program(seed, channels=16, **options)
     proven = {(b.layer, b.quantity): b.value for b in bounds(program)}
     clips = [
         noise_clip(program, seed),
