@@ -48,7 +48,7 @@ class GraphWriter:
         self, kind: str, inputs: Sequence[str], outputs: Sequence[str], domain: str = "", **attributes: Any
     ) -> None:
         """A node with several outputs."""
-        self._nodes.append(helper.make_node(kind, inputs, outputs, name=outputs[0], domain=domain, **options))
+        self._nodes.append(helper.make_node(kind, inputs, outputs, name=outputs[0], domain=domain, **attributes))
 
     def model(
         self,
