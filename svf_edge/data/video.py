@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 Frames = NDArray[np.uint8]
 
 
-def read_clip(
-    path: str | Path, frames: int, size: tuple[int, int], start: int = 0, stride: int = 1
-) -> Frames:
+def read_clip(path: str | Path, frames: int, size: tuple[int, int], start: int = 0, stride: int = 1) -> Frames:
     """RGB frames start, start + stride, ... of a video as uint8 [frames, 3, H, W]; `size` is (height, width).
 
     Raises BadFile for a missing, unreadable or too short video, UnsupportedInput for bad arguments and
@@ -85,7 +83,7 @@ def _decoded(path: Path, size: tuple[int, int]) -> Iterator[Frames]:
                 raise BadFile(f"{path} is damaged ({_reason(error)}); convert or copy the video again") from error
             if pixels is None:
                 return
-            yield _fit(pixels, size)
+            yield _fit(np.asarray(pixels, dtype=np.uint8), size)
 
 
 @contextmanager
@@ -112,8 +110,10 @@ def _reason(error: Exception) -> str:
 
 def _fit(pixels: Frames, size: tuple[int, int]) -> Frames:
     """[H, W, 3] to [3, *size]: the largest centred region of the same aspect ratio, resized."""
-    from PIL import Image
-
+    try:
+        from PIL import Image
+    except ModuleNotFoundError as error:
+        raise MissingPackage("pillow", "video") from error
     (height, width), (target_height, target_width) = pixels.shape[:2], size
     scale = min(height / target_height, width / target_width)
     high, wide = min(round(target_height * scale), height), min(round(target_width * scale), width)

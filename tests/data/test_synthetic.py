@@ -1,0 +1,191 @@
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from svf_edge.data import synthetic
+from svf_edge.data.cache import SHARD_CLIPS, CachedPoseDataset
+from svf_edge.data.render import Camera, Layer
+from svf_edge.data.skeleton import FLIP_ORDER, FLIP_PAIRS, JOINT_NAMES, SKELETON
+from svf_edge.data.synthetic import SyntheticPoseDataset
+from svf_edge.errors import BadFile, UnsupportedInput
+
+
+def digest(clips: list[synthetic.PoseSample]) -> str:
+    total = hashlib.sha256()
+    for clip in clips:
+        for value in (clip["frames"], clip["joints"], clip["visible"]):
+            total.update(value.numpy().tobytes())
+    return total.hexdigest()
+
+
+def test_skeleton_is_consistent() -> None:
+    assert len(set(JOINT_NAMES)) == 13
+    assert {j for edge in SKELETON for j in edge} == set(range(13))
+    for left, right in FLIP_PAIRS:
+        assert JOINT_NAMES[left].removeprefix("left_") == JOINT_NAMES[right].removeprefix("right_")
+        assert FLIP_ORDER[left] == right
+        assert FLIP_ORDER[right] == left
+
+
+@pytest.mark.parametrize("size", [(64, 64), (48, 80)])
+def test_shapes_and_types(size: tuple[int, int]) -> None:
+    clip = SyntheticPoseDataset("train", 3, frames=5, size=size)[2]
+    assert clip["frames"].shape == (5, 3, *size)
+    assert clip["frames"].dtype == torch.uint8
+    assert clip["joints"].shape == (5, 13, 2)
+    assert clip["joints"].dtype == torch.float32
+    assert clip["visible"].shape == (5, 13)
+    assert clip["visible"].dtype == torch.bool
+    assert 10 < clip["frames"].float().mean() < 245
+    assert clip["frames"].float().std() > 5
+
+
+def test_a_clip_depends_on_split_seed_and_index_alone() -> None:
+    data = SyntheticPoseDataset("train", 6, seed=5)
+    clips = [data[i] for i in range(6)]
+    again = SyntheticPoseDataset("train", 60, seed=5)
+    assert digest([again[i] for i in range(5, -1, -1)][::-1]) == digest(clips)
+    others = [
+        digest([SyntheticPoseDataset("train", 6, seed=6)[0]]),
+        digest([SyntheticPoseDataset("val", 6, seed=5)[0]]),
+        digest([data[1]]),
+    ]
+    assert len({digest([data[0]]), *others}) == 4
+
+
+def test_loader_workers_do_not_change_the_bytes() -> None:
+    data = SyntheticPoseDataset("val", 8, frames=2)
+    alone = list(DataLoader(data, batch_size=4))
+    shared = list(DataLoader(data, batch_size=4, num_workers=2, multiprocessing_context="spawn"))
+    assert digest(alone) == digest(shared)
+
+
+def test_joints_lie_on_the_drawn_person(monkeypatch: pytest.MonkeyPatch) -> None:
+    layers: list[Layer] = []
+    real = synthetic.rasterise
+
+    def spy(*arguments: object) -> Layer:
+        layers.append(real(*arguments))  # type: ignore[arg-type]
+        return layers[-1]
+
+    monkeypatch.setattr(synthetic, "rasterise", spy)
+    covered, areas, inside = [], [], []
+    for split in synthetic.SPLITS:
+        data = SyntheticPoseDataset(split, 40, frames=2)
+        for index in range(len(data)):
+            clip = data[index]
+            coverage = torch.from_numpy(layers[-1].coverage)
+            pixel = clip["joints"].long().clamp(0, 63)
+            frame = torch.arange(2)[:, None]
+            on_person = coverage[frame, pixel[..., 1], pixel[..., 0]] > 0
+            covered.append(on_person[clip["visible"]].float())
+            areas.append(float(coverage.mean()))
+            inside.append(float(clip["visible"].float().mean()))
+    assert torch.cat(covered).mean() > 0.995  # a shoulder may lie on the edge of thin clothes
+    assert 0.03 < np.median(areas) < 0.4
+    assert np.mean(inside) > 0.9
+
+
+def test_drawing_the_person_changes_the_picture_at_the_head() -> None:
+    data = SyntheticPoseDataset("train", 30, frames=1)
+    change = []
+    for index in range(30):
+        clip = data[index]
+        empty = _without_person(data, index)
+        difference = (clip["frames"].float() - empty.float()).abs().mean(dim=1)[0]
+        x, y = clip["joints"][0, 0].long().clamp(0, 63)
+        if clip["visible"][0, 0]:
+            change.append(float(difference[y, x]) > 3 * float(difference.median()) + 3)
+    assert len(change) > 15
+    assert np.mean(change) > 0.8  # some people are dressed like what is behind them
+
+
+def _without_person(data: SyntheticPoseDataset, index: int) -> torch.Tensor:
+    real = synthetic.rasterise
+
+    def nobody(*arguments: object) -> Layer:
+        layer = real(*arguments)  # type: ignore[arg-type]
+        return Layer(layer.colour * 0, layer.coverage * 0)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(synthetic, "rasterise", nobody)
+        return data[index]["frames"]
+
+
+def test_motion_is_continuous_and_not_still() -> None:
+    data = SyntheticPoseDataset("train", 40, frames=8)
+    steps = np.stack([np.linalg.norm(np.diff(data.render(i)[1], axis=0), axis=-1) for i in range(40)])
+    assert np.median(steps) > 0.3
+    assert np.quantile(steps, 0.99) < 14
+    jerk = np.abs(np.diff(steps, axis=1))
+    assert np.median(jerk) < np.median(steps)
+
+
+def test_people_vary_in_scale_and_side() -> None:
+    data = SyntheticPoseDataset("train", 60, frames=1)
+    joints = np.stack([data.render(i)[1][0] for i in range(60)])
+    height = np.ptp(joints[..., 1], axis=1)
+    assert np.quantile(height, 0.9) > 1.5 * np.quantile(height, 0.1)
+    left_is_right_of_right = joints[:, 1, 0] > joints[:, 2, 0]
+    assert 0.25 < left_is_right_of_right.mean() < 0.75
+    head_up = joints[:, 0, 1] < joints[:, [7, 8], 1].mean(axis=1)
+    assert head_up.mean() > 0.6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "needle"),
+    [
+        (("test", 4), "'test'"),
+        (("train", 0), "length 0"),
+        (("train", 1, 0), "frames 0"),
+        (("val", 1, 1, (4, 64)), "4x64"),
+    ],
+)
+def test_bad_arguments_are_named(arguments: tuple[object, ...], needle: str) -> None:
+    with pytest.raises(UnsupportedInput, match=needle):
+        SyntheticPoseDataset(*arguments)  # type: ignore[arg-type]
+
+
+def test_index_outside_is_an_index_error() -> None:
+    with pytest.raises(IndexError):
+        SyntheticPoseDataset("val", 2)[2]
+
+
+def test_camera_projects_by_hand() -> None:
+    camera = Camera(10.0, np.array([[32, 16]], np.float32))
+    np.testing.assert_allclose(camera.project(np.array([[[1, -2, 5]]], np.float32)), [[[34, 12]]])
+
+
+def test_cache_gives_the_same_clips_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = SyntheticPoseDataset("train", SHARD_CLIPS + 3, frames=1, size=(16, 16))
+    cached = CachedPoseDataset(source, tmp_path)
+    picked = [0, 7, SHARD_CLIPS - 1, SHARD_CLIPS, SHARD_CLIPS + 2]
+    assert digest([cached[i] for i in picked]) == digest([source[i] for i in picked])
+    assert len(cached) == len(source)
+    with pytest.raises(IndexError):
+        cached[len(source)]
+
+    rendered: list[int] = []
+    real = SyntheticPoseDataset.render
+    monkeypatch.setattr(SyntheticPoseDataset, "render", lambda self, index: rendered.append(index) or real(self, index))
+    CachedPoseDataset(source, tmp_path)
+    assert not rendered
+    (lost,) = cached.folder.glob(f"{SHARD_CLIPS:07d}-*.frames.npy")
+    lost.unlink()
+    resumed = CachedPoseDataset(source, tmp_path)
+    assert rendered == list(range(SHARD_CLIPS, SHARD_CLIPS + 3))
+    assert digest([resumed[i] for i in picked]) == digest([cached[i] for i in picked])
+    assert not list(cached.folder.glob(".*"))
+
+
+def test_a_damaged_shard_is_named(tmp_path: Path) -> None:
+    source = SyntheticPoseDataset("val", 2, frames=1, size=(16, 16))
+    folder = CachedPoseDataset(source, tmp_path).folder
+    (victim,) = folder.glob("*.joints.npy")
+    victim.write_bytes(victim.read_bytes()[:20])
+    with pytest.raises(BadFile, match=victim.name):
+        CachedPoseDataset(source, tmp_path)

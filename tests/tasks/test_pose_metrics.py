@@ -1,0 +1,97 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from svf_edge.tasks.pose_metrics import (
+    mean_pose,
+    mpjpe,
+    pa_mpjpe,
+    pck,
+    person_size,
+    pose_metrics,
+    procrustes_align,
+)
+
+SQUARE = torch.tensor([[0.0, 0.0], [20.0, 0.0], [20.0, 10.0], [0.0, 10.0]])
+ALL = torch.ones(4, dtype=torch.bool)
+
+
+def test_mpjpe_by_hand() -> None:
+    predicted = SQUARE + torch.tensor([[3.0, 4.0], [0.0, 0.0], [0.0, 2.0], [100.0, 0.0]])
+    assert mpjpe(predicted, SQUARE, torch.tensor([True, True, True, False])) == pytest.approx(7 / 3)
+
+
+def test_pck_is_relative_to_the_visible_persons_longer_side() -> None:
+    assert person_size(SQUARE, ALL) == 20
+    assert person_size(SQUARE, torch.tensor([True, False, False, True])) == 10
+    offsets = torch.tensor([[1.9, 0.0], [0.0, 2.1], [0.0, 3.9], [4.1, 0.0]])
+    assert pck(SQUARE + offsets, SQUARE, ALL, 0.1) == 0.25
+    assert pck(SQUARE + offsets, SQUARE, ALL, 0.2) == 0.75
+
+
+def test_frames_without_a_size_do_not_count_and_nothing_gives_nan() -> None:
+    one = torch.tensor([True, False, False, False])
+    both = pck(torch.stack([SQUARE, SQUARE + 9]), torch.stack([SQUARE, SQUARE]), torch.stack([ALL, one]), 0.1)
+    assert both == 1.0
+    nothing = torch.zeros(4, dtype=torch.bool)
+    assert all(math.isnan(v) for v in pose_metrics(SQUARE, SQUARE, nothing).values())
+
+
+def test_hidden_joints_never_matter() -> None:
+    generator = torch.Generator().manual_seed(0)
+    target = torch.rand(6, 13, 2, generator=generator) * 64
+    predicted = target + torch.randn(6, 13, 2, generator=generator)
+    visible = torch.rand(6, 13, generator=generator) < 0.7
+    moved = torch.where(visible[..., None], predicted, predicted * 50 - 7)
+    changed = torch.where(visible[..., None], target, target * -3)
+    assert pose_metrics(moved, changed, visible) == pytest.approx(pose_metrics(predicted, target, visible), rel=1e-5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(angle=st.floats(-3, 3), scale=st.floats(0.2, 5), x=st.floats(-50, 50), y=st.floats(-50, 50))
+def test_procrustes_undoes_any_similarity(angle: float, scale: float, x: float, y: float) -> None:
+    c, s = math.cos(angle) * scale, math.sin(angle) * scale
+    predicted = SQUARE @ torch.tensor([[c, s], [-s, c]]) + torch.tensor([x, y])
+    torch.testing.assert_close(procrustes_align(predicted, SQUARE, ALL), SQUARE, atol=1e-3, rtol=0)
+
+
+def test_procrustes_does_not_mirror() -> None:
+    lopsided = torch.tensor([[0.0, 0.0], [20.0, 0.0], [20.0, 10.0], [0.0, 30.0]])
+    mirrored = lopsided * torch.tensor([-1.0, 1.0])
+    assert pa_mpjpe(mirrored, lopsided, ALL) > 2
+
+
+def test_procrustes_is_the_least_squares_optimum() -> None:
+    generator = torch.Generator().manual_seed(1)
+    target = torch.rand(13, 2, generator=generator) * 64
+    predicted = target + 6 * torch.randn(13, 2, generator=generator)
+    visible = torch.ones(13, dtype=torch.bool)
+    aligned = procrustes_align(predicted, target, visible)
+
+    def cost(points: Tensor) -> float:
+        return float(((points - target) ** 2).sum())
+
+    centre = aligned.mean(0)
+    for factor in (0.98, 1.02):
+        assert cost((aligned - centre) * factor + centre) > cost(aligned)
+    for angle in (-0.02, 0.02):
+        turn = torch.tensor([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
+        assert cost((aligned - centre) @ turn + centre) > cost(aligned)
+    assert cost(aligned + 0.1) > cost(aligned)
+    assert pa_mpjpe(predicted[None], target[None], visible[None]) < mpjpe(predicted, target, visible)
+
+
+def test_a_collapsed_prediction_aligns_to_the_middle() -> None:
+    aligned = procrustes_align(torch.full((4, 2), 7.0), SQUARE, ALL)
+    torch.testing.assert_close(aligned, SQUARE.mean(0).expand(4, 2))
+
+
+def test_mean_pose_ignores_hidden_joints() -> None:
+    target = torch.stack([SQUARE, SQUARE + 4])[:, None]
+    visible = torch.stack([ALL, torch.tensor([True, True, True, False])])[:, None]
+    expected = SQUARE + torch.tensor([[2.0], [2.0], [2.0], [0.0]])
+    torch.testing.assert_close(mean_pose(target, visible), expected)
