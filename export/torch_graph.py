@@ -7,6 +7,7 @@ delegate can take it. Neither rounds anywhere but where docs/contract.md says so
 
 from __future__ import annotations
 
+import functools
 from typing import Literal
 
 import numpy as np
@@ -171,8 +172,10 @@ class PortableModule(_ProgramModule):
                     self.keep(node, "weight", node.weight.astype(np.float32) * scale[:, None, None, None])
                     self.keep(node, "bias", node.bias.astype(np.float32) * right)
                 case Lif():
-                    self.keep(node, "gain", _per_channel(node.gain) / 2)
-                    self.keep(node, "bias", _per_channel(node.bias) / 2)
+                    if (node.gain != 1).any():
+                        self.keep(node, "half_gain", _per_channel(node.gain) / 2)
+                    if node.bias.any():
+                        self.keep(node, "half_bias", _per_channel(node.bias) / 2)
                     self.keep(node, "theta", _per_channel(node.theta))
                     for level in range(1, node.levels + 1):
                         self.keep(node, f"below{level}", _per_channel(node.theta * level - 1))
@@ -202,22 +205,37 @@ class PortableModule(_ProgramModule):
         return torch.clamp(y, -INT8_MAX, INT8_MAX) if node.out == "int8" else y
 
     def _lif(self, node: Lif, x: Tensor) -> Tensor:
-        """LIF unrolled over time; X / 2 is computed for all steps at once, in halves, which float32 holds exactly."""
-        half = x * self.constant(node, "gain") + self.constant(node, "bias")
-        theta = self.constant(node, "theta")
-        spikes: list[Tensor] = []
-        potential = torch.floor(half[0:1])
-        for step in range(x.shape[0]):
-            if step > 0:
-                reset = potential * fired if node.reset == "hard" else spikes[-1] * theta
-                potential = torch.floor((potential - reset) * 0.5 + half[step : step + 1])
-            # H >= theta without a comparison, which delegates do not take: H - theta + 1 clamped to 0..1.
-            fired = torch.clamp(potential - self.constant(node, "below1"), 0.0, 1.0)
-            total = fired
-            for level in range(2, node.levels + 1):
-                total = total + torch.clamp(potential - self.constant(node, f"below{level}"), 0.0, 1.0)
-            spikes.append(total)
-        return torch.cat(spikes)
+        """LIF unrolled over time, in few operations: export time grows with their number.
+
+        `half` is X / 2 for all steps and `carried` is U / 2. float32 holds halves exactly below 2^23, and the proof
+        bounds U + X by 2^24. `H >= theta` is had by clamping integers, as delegates take no comparison.
+        """
+        half = self._drive(node, x)
+        potentials = [torch.floor(half[0:1])]
+        for step in range(1, x.shape[0]):
+            carried = self._carry(node, potentials[-1])
+            potentials.append(torch.floor(carried + half[step : step + 1]))
+        potential = torch.cat(potentials) if len(potentials) > 1 else potentials[0]
+        return self._fire(node, potential, 1.0)
+
+    def _drive(self, node: Lif, x: Tensor) -> Tensor:
+        """(gain * x + bias) / 2."""
+        half = x * (self.constant(node, "half_gain") if (node.gain != 1).any() else 0.5)
+        return half + self.constant(node, "half_bias") if node.bias.any() else half
+
+    def _carry(self, node: Lif, potential: Tensor) -> Tensor:
+        """U / 2 after the reset."""
+        if node.reset == "hard":
+            return potential * torch.clamp(self.constant(node, "theta") - potential, 0.0, 0.5)
+        return potential * 0.5 - self._fire(node, potential, 0.5) * self.constant(node, "theta")
+
+    def _fire(self, node: Lif, potential: Tensor, unit: float) -> Tensor:
+        """Spikes times `unit` (at most 1): one clamped integer per level."""
+        planes = [
+            torch.clamp(potential - self.constant(node, f"below{level}"), 0.0, unit)
+            for level in range(1, node.levels + 1)
+        ]
+        return functools.reduce(torch.add, planes)
 
 
 def _per_channel(values: NDArray[np.int32]) -> NDArray[np.float32]:

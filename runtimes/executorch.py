@@ -111,9 +111,9 @@ class ExecuTorchSession:
         if library is None:
             if not self._missing(needed):
                 return
-            from svf_edge.export.ops.library import find
+            from svf_edge.export.ops.library import find_library
 
-            library = find("svf_executorch")
+            library = find_library("svf_executorch")
         try:
             digest = sha256(library)
             if cls._library_digest not in (None, digest):
