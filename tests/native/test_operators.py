@@ -1,0 +1,219 @@
+"""Every operator, on every kernel set, against its definition."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from svf_edge.export import ops
+from svf_edge.packing import pack_last, unpack_last
+from tests.native import definitions
+from tests.native.cases import CHANNELS, FIXED_CONVS, RATES, ConvCase, conv_cases
+
+svf = torch.ops.svf
+generated = settings(
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+def tensors(*arrays: NDArray[np.generic]) -> list[torch.Tensor]:
+    return [torch.from_numpy(np.ascontiguousarray(array)) for array in arrays]
+
+
+def check_spike_conv(case: ConvCase) -> NDArray[np.int64]:
+    spikes, (weight, bias, shift) = case.spikes(), case.weights()
+    arguments = (*tensors(pack_last(spikes), weight, bias, shift), *case.arguments)
+    expected = definitions.conv2d(spikes, weight, bias, shift, case.stride, case.padding, case.groups)
+    wide, narrow = svf.spike_conv2d(*arguments), svf.spike_conv2d_s8(*arguments)
+    assert (wide.dtype, narrow.dtype) == (torch.int32, torch.int8)
+    np.testing.assert_array_equal(wide.numpy(), expected)
+    np.testing.assert_array_equal(narrow.numpy(), definitions.saturate(expected))
+    return expected
+
+
+def check_dense_conv(case: ConvCase, dtype: type[np.uint8] | type[np.int8], zero_point: int) -> NDArray[np.int64]:
+    x, (weight, bias, shift) = case.integers(dtype), case.weights()
+    arguments = (*tensors(x, weight, bias, shift), *case.arguments, zero_point)
+    centred = x.astype(np.int64) - zero_point
+    expected = definitions.conv2d(centred, weight, bias, shift, case.stride, case.padding, case.groups)
+    wide, narrow = svf.conv2d(*arguments), svf.conv2d_s8(*arguments)
+    assert (wide.dtype, narrow.dtype) == (torch.int32, torch.int8)
+    np.testing.assert_array_equal(wide.numpy(), expected)
+    np.testing.assert_array_equal(narrow.numpy(), definitions.saturate(expected))
+    return expected
+
+
+@pytest.mark.parametrize("name", FIXED_CONVS)
+def test_convolutions_of_the_networks(isa: str, name: str) -> None:
+    case = FIXED_CONVS[name]
+    spiking = check_spike_conv(case)
+    if name == "silent":
+        _, bias, shift = case.weights()
+        assert (spiking == bias >> np.maximum(shift, 0)).all()
+    else:
+        assert np.unique(spiking).size > 20
+    assert np.unique(check_dense_conv(case, np.uint8, 128)).size > 20
+    assert np.unique(check_dense_conv(case, np.int8, 0)).size > 20
+
+
+@generated
+@given(case=conv_cases())
+def test_spike_conv2d(isa: str, case: ConvCase) -> None:
+    check_spike_conv(case)
+
+
+@generated
+@given(case=conv_cases(), zero_point=st.sampled_from([0, 1, 128, 255]))
+def test_conv2d_uint8(isa: str, case: ConvCase, zero_point: int) -> None:
+    check_dense_conv(case, np.uint8, zero_point)
+
+
+@generated
+@given(case=conv_cases(), zero_point=st.sampled_from([0, -128, 127]))
+def test_conv2d_int8(isa: str, case: ConvCase, zero_point: int) -> None:
+    check_dense_conv(case, np.int8, zero_point)
+
+
+def test_largest_products_do_not_saturate(isa: str) -> None:
+    """255 and -127 everywhere: pairs of products leave int16, where some instruction sets saturate."""
+    x = np.full((1, 4, 4, 96), 255, np.uint8)
+    zeros = np.zeros(40, np.int32)
+    for value in (-127, 127):
+        weight = np.full((3, 3, 96, 40), value, np.int8)
+        y = svf.conv2d(*tensors(x, weight, zeros, zeros), [1, 1], [0, 0], 1, 0)
+        assert (y == 255 * value * 9 * 96).all()
+    depthwise = svf.conv2d(*tensors(x, np.full((3, 3, 1, 96), -127, np.int8), np.zeros(96, np.int32),
+                                    np.zeros(96, np.int32)), [1, 1], [0, 0], 96, 0)  # fmt: skip
+    assert (depthwise == 255 * -127 * 9).all()
+
+
+@generated
+@given(
+    frames=st.sampled_from([1, 2, 5, 8]),
+    height=st.integers(1, 9),
+    width=st.integers(1, 9),
+    channels=st.sampled_from(CHANNELS),
+    soft_reset=st.booleans(),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_lif(isa: str, frames: int, height: int, width: int, channels: int, soft_reset: bool, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x = rng.integers(-600, 900, (frames, height, width, channels), dtype=np.int32)
+    gain = rng.choice(np.array([1, 1, -1, 64, -64], np.int32), channels)
+    bias = rng.integers(-300, 300, channels, dtype=np.int32)
+    theta = rng.integers(1, 600, channels, dtype=np.int32)
+    words = svf.lif(*tensors(x, gain, bias, theta), soft_reset).numpy()
+    expected = definitions.lif(x, gain, bias, theta, soft_reset)
+    np.testing.assert_array_equal(unpack_last(words, channels), expected)
+
+
+def test_lif_keeps_its_membrane(isa: str) -> None:
+    """Values worked out by hand: theta 4, input 6: H = 3, (3 + 6) >> 1 = 4 fires, then from 0 or from 4 - 4."""
+    x = np.full((4, 1, 1, 1), 6, np.int32)
+    x[3] = 8
+    one = np.ones(1, np.int32)
+    for soft_reset in (False, True):
+        words = svf.lif(*tensors(x, one, 0 * one, 4 * one), soft_reset)
+        assert words.flatten().tolist() == [0, 1, 0, 1]
+    # theta 3, input 8: H = 4 fires; hard starts again from 0, soft from 1: (1 + 4) >> 1 = 2 against 4 >> 1 = 2;
+    # with input 5 it is (1 + 5) >> 1 = 3 against 5 >> 1 = 2.
+    x = np.array([8, 5], np.int32).reshape(2, 1, 1, 1)
+    hard, soft = (svf.lif(*tensors(x, one, 0 * one, 3 * one), reset) for reset in (False, True))
+    assert (hard.flatten().tolist(), soft.flatten().tolist()) == ([1, 0], [1, 1])
+
+
+def check_attention(
+    groups: int, tokens: int, width: int, heads: int, rates: tuple[float, float, float], seed: int
+) -> NDArray[np.int64]:
+    rng = np.random.default_rng(seed)
+    channels = width * heads
+    q, k, v = ((rng.random((groups, tokens, channels)) < rate).astype(np.uint8) for rate in rates)
+    packed = tensors(pack_last(q), pack_last(k), pack_last(v))
+    hamming = definitions.attention(q, k, v, heads, True)
+    np.testing.assert_array_equal(svf.hamming_attention(*packed, channels, heads).numpy(), hamming)
+    dot = definitions.attention(q, k, v, heads, False)
+    np.testing.assert_array_equal(svf.dot_attention(*packed, channels, heads).numpy(), dot)
+    return hamming
+
+
+@pytest.mark.parametrize(
+    ("groups", "tokens", "width", "heads"),
+    [(1, 64, 16, 8), (1, 196, 45, 8), (4, 49, 64, 2), (30, 4, 32, 3), (1, 1, 45, 2), (2, 33, 1, 5), (1, 130, 90, 1)],
+)
+def test_attention_of_the_networks(isa: str, groups: int, tokens: int, width: int, heads: int) -> None:
+    assert np.unique(check_attention(groups, tokens, width, heads, (0.2, 0.3, 0.4), 0)).size > 2
+
+
+@generated
+@given(
+    groups=st.integers(1, 5),
+    tokens=st.sampled_from([1, 2, 5, 31, 32, 33, 64, 65, 100]),
+    width=st.sampled_from([1, 7, 16, 31, 32, 33, 45, 64, 80]),
+    heads=st.integers(1, 4),
+    rates=st.tuples(*[st.sampled_from(RATES)] * 3),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_attention(
+    isa: str, groups: int, tokens: int, width: int, heads: int, rates: tuple[float, float, float], seed: int
+) -> None:
+    check_attention(groups, tokens, width, heads, rates, seed)
+
+
+def example_arguments(name: str) -> tuple[object, ...]:
+    """Small arguments for an operator, from its name."""
+    case = FIXED_CONVS["1x1 padded (RepConv)"]
+    weight, bias, shift = case.weights()
+    if name.startswith("spike_conv2d"):
+        return (*tensors(pack_last(case.spikes()), weight, bias, shift), *case.arguments)
+    if name.startswith("conv2d"):
+        return (*tensors(case.integers(np.uint8), weight, bias, shift), *case.arguments, 128)
+    rng = np.random.default_rng(0)
+    if name == "lif":
+        x = rng.integers(-99, 99, (3, 2, 2, 40), dtype=np.int32)
+        ones = np.ones(40, np.int32)
+        return (*tensors(x, ones, ones, 20 * ones), False)
+    words = pack_last((rng.random((3, 2, 9, 45)) < 0.3).astype(np.uint8))
+    return (*tensors(*words), 45, 3)
+
+
+@pytest.mark.parametrize("name", ops.OPERATORS)
+def test_torch_registration(name: str) -> None:
+    """Schema, shape function and tracing agree with the kernel, and `.out` fills its output."""
+    arguments = example_arguments(name)
+    torch.library.opcheck(getattr(svf, name).default, arguments)
+    result = getattr(svf, name)(*arguments)
+    out = torch.empty(0, dtype=result.dtype)
+    assert getattr(svf, name).out(*arguments, out=out) is out
+    assert torch.equal(out, result)
+    assert result.unique().numel() > 1
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "says"),
+    [
+        ("spike_conv2d", {0: torch.zeros(1, 5, 5, 3, dtype=torch.int32)}, "3 words"),
+        ("spike_conv2d", {2: torch.zeros(5, dtype=torch.int32)}, "bias must have 96 entries"),
+        ("spike_conv2d", {6: 7}, "groups=7"),
+        ("spike_conv2d", {1: torch.zeros(9, 9, 64, 96, dtype=torch.int8)}, "larger than the frame"),
+        ("conv2d", {0: torch.zeros(1, 5, 5, 64)}, "float32"),
+        ("conv2d", {7: 256}, "zero point 256"),
+        ("conv2d", {4: [0, 1]}, "stride"),
+        ("lif", {3: torch.ones(39, dtype=torch.int32)}, "theta must have 40 entries"),
+        ("hamming_attention", {3: 70}, "2 words per token"),
+        ("dot_attention", {4: 2}, "heads=2 must divide channels=45"),
+        ("dot_attention", {1: torch.zeros(2, 8, 2, dtype=torch.int32)}, "k has"),
+    ],
+)
+def test_bad_arguments_are_named(name: str, change: dict[int, object], says: str) -> None:
+    arguments = list(example_arguments(name))
+    for position, value in change.items():
+        arguments[position] = value
+    with pytest.raises(ValueError, match=says):
+        getattr(svf, name)(*arguments)
