@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 
 from svf_edge.data import synthetic
 from svf_edge.data.cache import SHARD_CLIPS, CachedPoseDataset
-from svf_edge.data.render import Camera, Layer
+from svf_edge.data.render import Camera, Layer, rasterise
 from svf_edge.data.skeleton import FLIP_ORDER, FLIP_PAIRS, JOINT_NAMES, SKELETON
 from svf_edge.data.synthetic import SyntheticPoseDataset
 from svf_edge.errors import BadFile, UnsupportedInput
@@ -66,13 +66,13 @@ def test_loader_workers_do_not_change_the_bytes() -> None:
 
 def test_joints_lie_on_the_drawn_person(monkeypatch: pytest.MonkeyPatch) -> None:
     layers: list[Layer] = []
-    real = synthetic.rasterise
+    real = rasterise
 
     def spy(*arguments: object) -> Layer:
         layers.append(real(*arguments))  # type: ignore[arg-type]
         return layers[-1]
 
-    monkeypatch.setattr(synthetic, "rasterise", spy)
+    monkeypatch.setattr("svf_edge.data.synthetic.rasterise", spy)
     covered, areas, inside = [], [], []
     for split in synthetic.SPLITS:
         data = SyntheticPoseDataset(split, 40, frames=2)
@@ -105,14 +105,14 @@ def test_drawing_the_person_changes_the_picture_at_the_head() -> None:
 
 
 def _without_person(data: SyntheticPoseDataset, index: int) -> torch.Tensor:
-    real = synthetic.rasterise
+    real = rasterise
 
     def nobody(*arguments: object) -> Layer:
         layer = real(*arguments)  # type: ignore[arg-type]
         return Layer(layer.colour * 0, layer.coverage * 0)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(synthetic, "rasterise", nobody)
+        patch.setattr("svf_edge.data.synthetic.rasterise", nobody)
         return data[index]["frames"]
 
 
@@ -171,7 +171,12 @@ def test_cache_gives_the_same_clips_and_resumes(tmp_path: Path, monkeypatch: pyt
 
     rendered: list[int] = []
     real = SyntheticPoseDataset.render
-    monkeypatch.setattr(SyntheticPoseDataset, "render", lambda self, index: rendered.append(index) or real(self, index))
+
+    def counted(self: SyntheticPoseDataset, index: int) -> object:
+        rendered.append(index)
+        return real(self, index)
+
+    monkeypatch.setattr(SyntheticPoseDataset, "render", counted)
     CachedPoseDataset(source, tmp_path)
     assert not rendered
     (lost,) = cached.folder.glob(f"{SHARD_CLIPS:07d}-*.frames.npy")
