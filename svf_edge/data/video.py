@@ -31,7 +31,8 @@ def read_clip(path: str | Path, frames: int, size: tuple[int, int], start: int =
     """
     path = Path(path)
     _check_arguments(frames, size, start, stride)
-    found = list(islice(_decoded(path, size), start, start + (frames - 1) * stride + 1, stride))
+    wanted = islice(_decoded(path), start, start + (frames - 1) * stride + 1, stride)
+    found = [_fit(frame, size) for frame in wanted]
     if len(found) < frames:
         needed = start + (frames - 1) * stride + 1
         raise BadFile(
@@ -50,8 +51,8 @@ def iter_clips(path: str | Path, frames: int, size: tuple[int, int], stride: int
     _check_arguments(frames, size, 0, stride)
     window: list[Frames] = []
     whole = 0
-    for frame in islice(_decoded(path, size), 0, None, stride):
-        window.append(frame)
+    for frame in islice(_decoded(path), 0, None, stride):
+        window.append(_fit(frame, size))
         if len(window) == frames:
             whole += 1
             yield np.stack(window)
@@ -71,19 +72,18 @@ def _check_arguments(frames: int, size: tuple[int, int], start: int, stride: int
         )
 
 
-def _decoded(path: Path, size: tuple[int, int]) -> Iterator[Frames]:
-    """Every frame of the first video stream as uint8 [3, H, W], lazily."""
+def _decoded(path: Path) -> Iterator[av.VideoFrame]:
+    """Every frame of the first video stream, lazily."""
     with _opened(path) as (container, errors):
         frames = container.decode(container.streams.video[0])
         while True:
             try:
                 frame = next(frames, None)
-                pixels = None if frame is None else frame.to_ndarray(format="rgb24")
             except errors as error:
                 raise BadFile(f"{path} is damaged ({_reason(error)}); convert or copy the video again") from error
-            if pixels is None:
+            if frame is None:
                 return
-            yield _fit(np.asarray(pixels, dtype=np.uint8), size)
+            yield frame
 
 
 @contextmanager
@@ -108,12 +108,13 @@ def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or type(error).__name__
 
 
-def _fit(pixels: Frames, size: tuple[int, int]) -> Frames:
-    """[H, W, 3] to [3, *size]: the largest centred region of the same aspect ratio, resized."""
+def _fit(frame: av.VideoFrame, size: tuple[int, int]) -> Frames:
+    """uint8 [3, *size]: the largest centred region of the same aspect ratio, resized."""
     try:
         from PIL import Image
     except ModuleNotFoundError as error:
         raise MissingPackage("pillow", "video") from error
+    pixels = np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
     (height, width), (target_height, target_width) = pixels.shape[:2], size
     scale = min(height / target_height, width / target_width)
     high, wide = min(round(target_height * scale), height), min(round(target_width * scale), width)
