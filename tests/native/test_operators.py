@@ -8,11 +8,12 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-
 from svf_edge.export import ops
+
 from svf_edge.packing import pack_last, unpack_last
 from tests.native import definitions
 from tests.native.cases import CHANNELS, FIXED_CONVS, RATES, ConvCase, conv_cases
+from tests.native.examples import example, tensors
 
 svf = torch.ops.svf
 generated = settings(
@@ -21,10 +22,6 @@ generated = settings(
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-
-
-def tensors(*arrays: NDArray[np.generic]) -> list[torch.Tensor]:
-    return [torch.from_numpy(np.ascontiguousarray(array)) for array in arrays]
 
 
 def check_spike_conv(case: ConvCase) -> NDArray[np.int64]:
@@ -166,27 +163,11 @@ def test_attention(
     check_attention(groups, tokens, width, heads, rates, seed)
 
 
-def example_arguments(name: str) -> tuple[object, ...]:
-    """Small arguments for an operator, from its name."""
-    case = FIXED_CONVS["1x1 padded (RepConv)"]
-    weight, bias, shift = case.weights()
-    if name.startswith("spike_conv2d"):
-        return (*tensors(pack_last(case.spikes()), weight, bias, shift), *case.arguments)
-    if name.startswith("conv2d"):
-        return (*tensors(case.integers(np.uint8), weight, bias, shift), *case.arguments, 128)
-    rng = np.random.default_rng(0)
-    if name == "lif":
-        x = rng.integers(-99, 99, (3, 2, 2, 40), dtype=np.int32)
-        ones = np.ones(40, np.int32)
-        return (*tensors(x, ones, ones, 20 * ones), False)
-    words = pack_last((rng.random((3, 2, 9, 45)) < 0.3).astype(np.uint8))
-    return (*tensors(*words), 45, 3)
-
-
 @pytest.mark.parametrize("name", ops.OPERATORS)
 def test_torch_registration(name: str) -> None:
     """Schema, shape function and tracing agree with the kernel, and `.out` fills its output."""
-    arguments = example_arguments(name)
+    inputs, attributes = example(name)
+    arguments = (*inputs, *attributes.values())
     torch.library.opcheck(getattr(svf, name).default, arguments)
     result = getattr(svf, name)(*arguments)
     out = torch.empty(0, dtype=result.dtype)
@@ -212,7 +193,8 @@ def test_torch_registration(name: str) -> None:
     ],
 )
 def test_bad_arguments_are_named(name: str, change: dict[int, object], says: str) -> None:
-    arguments = list(example_arguments(name))
+    inputs, attributes = example(name)
+    arguments: list[object] = [*inputs, *attributes.values()]
     for position, value in change.items():
         arguments[position] = value
     with pytest.raises(ValueError, match=says):

@@ -10,7 +10,6 @@ checked against the digests below. Prints what was done; exits with 1 and one se
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -100,7 +99,7 @@ def fetch(destination: Path) -> None:
         for name in HEADERS:
             shutil.copy(headers / name, ready)
         shutil.rmtree(destination, ignore_errors=True)
-        os.replace(ready, destination)
+        ready.replace(destination)
 
 
 def main() -> int:

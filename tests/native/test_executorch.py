@@ -1,0 +1,52 @@
+"""The ExecuTorch library against the torch operators: one tiny exported program per operator."""
+
+from __future__ import annotations
+
+import ctypes
+
+import pytest
+import torch
+from svf_edge.export import ops
+from torch import nn
+
+from tests.native.examples import call, example
+
+pytest.importorskip("executorch", reason="needs executorch")
+
+
+class OneOperator(nn.Module):
+    """Calls one operator with fixed attributes."""
+
+    def __init__(self, name: str, attributes: dict[str, int | list[int]]) -> None:
+        super().__init__()
+        self.name, self.attributes = name, attributes
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        return call(self.name, list(inputs), self.attributes)
+
+
+def program(name: str, inputs: list[torch.Tensor], attributes: dict[str, int | list[int]]) -> bytes:
+    from executorch.exir import EdgeCompileConfig, to_edge
+
+    exported = torch.export.export(OneOperator(name, attributes), tuple(inputs))
+    edge = to_edge(exported, compile_config=EdgeCompileConfig(_check_ir_validity=False))
+    return bytes(edge.to_executorch().buffer)
+
+
+@pytest.mark.parametrize("name", ops.OPERATORS)
+def test_same_integers_as_torch(name: str) -> None:
+    from executorch.runtime import Runtime
+
+    ctypes.CDLL(str(ops.find_library("svf_executorch")))
+    for signed in (False, True) if name.startswith("conv2d") else (False,):
+        inputs, attributes = example(name, signed)
+        buffer = program(name, inputs, attributes)
+        loaded = Runtime.get().load_program(buffer)  # a method does not keep its program alive
+        method = loaded.load_method("forward")
+        for isa in ops.available_isas():
+            with ops.force_isa(isa):
+                expected = call(name, inputs, attributes)
+                (result,) = method.execute(inputs)
+            assert result.dtype == expected.dtype
+            assert torch.equal(result, expected), isa
+            assert expected.unique().numel() > 2

@@ -1,0 +1,86 @@
+"""The ONNX Runtime library against the torch operators: one tiny model per operator."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import helper
+from svf_edge.export import ops
+
+from tests.native.examples import call, example
+
+ort = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
+
+NAMES = {
+    "spike_conv2d": "SpikeConv2d",
+    "spike_conv2d_s8": "SpikeConv2dS8",
+    "conv2d": "IntConv2d",
+    "conv2d_s8": "IntConv2dS8",
+    "lif": "Lif",
+    "hamming_attention": "HammingAttention",
+    "dot_attention": "DotAttention",
+}
+
+
+def session(
+    name: str, inputs: list[torch.Tensor], attributes: dict[str, int | list[int]], dtype: torch.dtype, threads: int
+) -> ort.InferenceSession:
+    arrays = {f"input{i}": tensor.numpy() for i, tensor in enumerate(inputs)}
+    values = [
+        helper.make_tensor_value_info(key, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+        for key, array in arrays.items()
+    ]
+    kind = onnx.TensorProto.INT8 if dtype == torch.int8 else onnx.TensorProto.INT32
+    graph = helper.make_graph(
+        [helper.make_node(NAMES[name], list(arrays), ["y"], domain="ai.svf", **attributes)],
+        name,
+        values,
+        [helper.make_tensor_value_info("y", kind, None)],
+    )
+    opsets = [helper.make_opsetid("", 21), helper.make_opsetid("ai.svf", 1)]
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4
+    options.register_custom_ops_library(str(ops.find_library("svf_ort")))
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
+    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def run(
+    name: str, inputs: list[torch.Tensor], attributes: dict[str, int | list[int]], dtype: torch.dtype, threads: int = 1
+) -> np.ndarray:
+    built = session(name, inputs, attributes, dtype, threads)
+    (result,) = built.run(None, {f"input{i}": tensor.numpy() for i, tensor in enumerate(inputs)})
+    return result
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("name", NAMES)
+def test_same_integers_as_torch(isa: str, name: str, signed: bool, threads: int) -> None:
+    inputs, attributes = example(name, signed)
+    expected = call(name, inputs, attributes).numpy()
+    result = run(name, inputs, attributes, torch.int8 if name.endswith("_s8") else torch.int32, threads)
+    assert result.dtype == expected.dtype
+    np.testing.assert_array_equal(result, expected)
+    assert np.unique(result).size > 2
+
+
+def test_every_operator_is_covered() -> None:
+    assert set(NAMES) == set(ops.OPERATORS)
+
+
+def test_a_wrong_shape_is_named() -> None:
+    inputs, attributes = example("spike_conv2d")
+    inputs[0] = inputs[0][..., :1].contiguous()
+    with pytest.raises(Exception, match="x has size 1 on axis 3, expected 2"):
+        run("spike_conv2d", inputs, attributes, torch.int32)
+
+
+def test_a_missing_attribute_is_named() -> None:
+    inputs, attributes = example("conv2d")
+    del attributes["zero_point"]
+    with pytest.raises(Exception, match="zero_point"):
+        session("conv2d", inputs, attributes, torch.int32, 1)
