@@ -1,0 +1,166 @@
+"""`svf-edge parity`, `svf-edge bench` and `svf-edge report`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from svf_edge.runtimes.base import Progress
+
+BundleArgument = Annotated[Path, typer.Argument(help="Bundle folder made by `svf-edge export`.", show_default=False)]
+RuntimeOption = Annotated[
+    list[str] | None,
+    typer.Option("--runtime", "-r", help='Runtime, e.g. "onnxruntime packed". Repeat for several; default all.'),
+]
+ClipOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--clip",
+        "-c",
+        help="Video file, golden clip of the bundle, or noise, black, white, hot-pixel. Repeatable; default the golden "
+        "clips.",
+    ),
+]
+WindowsOption = Annotated[int, typer.Option(min=1, help="How many clips to cut from the start of every video file.")]
+ThreadsOption = Annotated[int, typer.Option(min=1, help="Threads of each runtime.")]
+RunsOption = Annotated[int, typer.Option(min=1, help="Timed runs of each runtime.")]
+SecondsOption = Annotated[float, typer.Option(min=0.1, help="Stop a runtime's timed runs after this long.")]
+JsonOption = Annotated[Path | None, typer.Option("--json", help="Also write the result as JSON.", show_default=False)]
+
+
+def parity(
+    bundle: BundleArgument,
+    clip: ClipOption = None,
+    runtime: RuntimeOption = None,
+    windows: WindowsOption = 1,
+    threads: ThreadsOption = 1,
+    json: JsonOption = None,
+) -> None:
+    """Compare every spike and every output of all runtimes with the reference.
+
+    Prints the address of the first spike that differs. Exit code 1 when anything differs, fails, or was asked for by
+    name and cannot run here.
+
+    Example: `svf-edge parity bundle --clip person.mp4 --clip noise`
+    """
+    from rich.console import Console
+    from rich.markup import escape
+
+    from svf_edge.export.bundle import Bundle
+    from svf_edge.runtimes.clips import load_clips
+    from svf_edge.runtimes.parity import run_parity
+    from svf_edge.runtimes.tables import parity_table
+
+    opened = Bundle.open(bundle)
+    clips = load_clips(opened, clip or [], windows=windows)
+    with _bar() as progress:
+        result = run_parity(opened, clips, runtime, progress, threads=threads)
+    console = Console()
+    console.print(parity_table(result))
+    for entry in result.runtimes:
+        if entry.verdict in ("differs", "vacuous"):
+            console.print(escape(str(entry)), soft_wrap=True)
+    _store(result, json)
+    if not result:
+        raise typer.Exit(1)
+
+
+def bench(
+    bundle: BundleArgument,
+    runtime: RuntimeOption = None,
+    threads: ThreadsOption = 1,
+    runs: RunsOption = 100,
+    seconds: SecondsOption = 20.0,
+    json: JsonOption = None,
+) -> None:
+    """Measure latency, cold start and peak memory of all runtimes on a golden clip.
+
+    Each runtime has a process of its own, and they take turns. The measurement judges itself: noisy or throttled ones
+    say so. Exit code 1 when a runtime that can run here fails or gives other outputs.
+
+    Example: `svf-edge bench bundle --runtime "onnxruntime packed" --threads 2 --runs 200`
+    """
+    from rich.console import Console
+
+    from svf_edge.export.bundle import Bundle
+    from svf_edge.runtimes.latency import run_bench
+    from svf_edge.runtimes.tables import bench_tables
+
+    opened = Bundle.open(bundle)
+    with _bar() as progress:
+        result = run_bench(opened, runtime, progress, threads=threads, runs=runs, seconds=seconds)
+    Console().print(bench_tables(result))
+    _store(result, json)
+    if not result:
+        raise typer.Exit(1)
+
+
+def report(
+    bundle: BundleArgument,
+    output: Annotated[Path, typer.Option("--output", "-o", help="HTML file; the JSON is written beside it.")] = Path(
+        "report.html"
+    ),
+    clip: ClipOption = None,
+    runtime: RuntimeOption = None,
+    windows: WindowsOption = 1,
+    threads: ThreadsOption = 1,
+    runs: RunsOption = 100,
+    seconds: SecondsOption = 20.0,
+) -> None:
+    """Write one self-contained HTML page: parity, latency, sizes, firing rates, frames with the pose drawn.
+
+    Exit code 1 when parity or a measurement fails; the page is written all the same.
+
+    Example: `svf-edge report bundle --clip person.mp4 -o report.html`
+    """
+    from rich.console import Console
+
+    from svf_edge.export.bundle import Bundle
+    from svf_edge.runtimes.clips import load_clips
+    from svf_edge.runtimes.latency import run_bench
+    from svf_edge.runtimes.parity import run_parity
+    from svf_edge.runtimes.report import write_report
+    from svf_edge.runtimes.tables import summary_table
+
+    opened = Bundle.open(bundle)
+    clips = load_clips(opened, clip or [], windows=windows)
+    with _bar() as progress:
+        compared = run_parity(opened, clips, runtime, progress, threads=threads)
+    with _bar() as progress:
+        measured = run_bench(opened, runtime, progress, threads=threads, runs=runs, seconds=seconds)
+    write_report(opened, compared, measured, output)
+    console = Console()
+    console.print(summary_table(compared, measured))
+    console.print(f"report: {output}", highlight=False, soft_wrap=True)
+    if not (compared and measured):
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _bar() -> Iterator[Progress]:
+    """A progress bar on standard error, gone when the work is done."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=1.0)
+
+        def show(what: str, part: float) -> None:
+            bar.update(task, description=what, completed=part)
+
+        yield show
+
+
+def _store(result: BaseModel, path: Path | None) -> None:
+    from svf_edge.files import write_text
+
+    if path is not None:
+        write_text(path, result.model_dump_json(indent=1) + "\n")

@@ -1,0 +1,183 @@
+"""Gathers what a report shows and fills the template."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from svf_edge.errors import MissingPackage
+from svf_edge.files import atomic_write, write_text
+from svf_edge.runtimes.latency import BenchReport
+from svf_edge.runtimes.parity import ParityReport, RuntimeParity
+from svf_edge.runtimes.report import plots
+from svf_edge.runtimes.report.work import Work, work
+from svf_edge.runtimes.tables import conditions, kilobytes, mebibytes, milliseconds, millions
+
+if TYPE_CHECKING:
+    import jinja2
+
+    from svf_edge.export.bundle import Bundle
+    from svf_edge.tasks.pose import Pose2d
+
+_VERDICTS = {
+    True: ("pass", "Same spikes on every runtime that ran"),
+    False: ("fail", "Parity is not shown"),
+}
+
+
+def write_report(
+    bundle: Bundle,
+    parity: ParityReport,
+    bench: BenchReport,
+    path: str | Path,
+    *,
+    notes: Sequence[str] = (),
+) -> None:
+    """Write an HTML page to `path` and its JSON beside it (`.json`), each atomically.
+
+    The page has its styles, plots and pictures inside and asks for nothing over the network. `notes` are further
+    sentences to show under the summary, such as what a runtime that did not run was seen to do.
+
+    Raises `MissingPackage` without jinja2 or matplotlib.
+    """
+    path = Path(path)
+    rates = firing_rates(parity)
+    done = work(bundle.program(), rates)
+    page = _template().render(
+        bundle=bundle,
+        manifest=bundle.manifest,
+        parity=parity,
+        bench=bench,
+        verdict=_VERDICTS[bool(parity)],
+        figures=_figures(parity, bench, done),
+        notes=notes,
+        groups=layer_groups([tap.layer for tap in bundle.manifest.taps]),
+        matrix=matrix(parity, bundle),
+        latency_plot=plots.latency_plot({v.runtime: v.measurement.samples for v in bench.variants if v.measurement}),
+        rates_plot=plots.rates_plot(rates),
+        frames=_frames(bundle),
+        card=list(_flatten(bundle.manifest.model)),
+        work=done,
+        conditions=conditions(bench),
+        measured={variant.runtime: variant for variant in bench.variants},
+    )
+    document = {
+        "parity": parity.model_dump(mode="json"),
+        "bench": bench.model_dump(mode="json"),
+        "firing_rates": rates,
+        "work": done.model_dump(),
+        "model": bundle.manifest.model,
+        "notes": list(notes),
+    }
+    with atomic_write(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    write_text(path.with_suffix(".json"), json.dumps(document, indent=1) + "\n")
+
+
+def firing_rates(parity: ParityReport) -> dict[str, float]:
+    """Spikes per neuron and time step of every layer, over all clips, as the reference fired them."""
+    source = next(entry for entry in parity.runtimes if entry.clips)
+    fired: dict[str, int] = {}
+    total: dict[str, int] = {}
+    for clip in source.clips:
+        for layer in clip.layers:
+            fired[layer.layer] = fired.get(layer.layer, 0) + layer.fired
+            total[layer.layer] = total.get(layer.layer, 0) + layer.compared
+    return {layer: fired[layer] / total[layer] for layer in total}
+
+
+def layer_groups(layers: Sequence[str]) -> dict[str, list[str]]:
+    """Layers by the block they belong to: the longest name prefix that makes at most 16 groups."""
+    for depth in (3, 2, 1):
+        groups: dict[str, list[str]] = {}
+        for layer in layers:
+            parts = layer.split(".")
+            groups.setdefault(".".join(parts[: min(depth, max(len(parts) - 1, 1))]), []).append(layer)
+        if len(groups) <= 16:
+            break
+    return groups
+
+
+def matrix(parity: ParityReport, bundle: Bundle) -> dict[str, dict[str, tuple[int, int]]]:
+    """Spikes compared and differing by runtime and layer group."""
+    groups = layer_groups([tap.layer for tap in bundle.manifest.taps])
+    return {entry.runtime: {name: _sums(entry, set(group)) for name, group in groups.items()} for entry in parity.runtimes}
+
+
+def _sums(entry: RuntimeParity, group: set[str]) -> tuple[int, int]:
+    layers = [layer for clip in entry.clips for layer in clip.layers if layer.layer in group]
+    return sum(layer.compared for layer in layers), sum(layer.differing for layer in layers)
+
+
+def _figures(parity: ParityReport, bench: BenchReport, done: Work) -> list[tuple[str, str]]:
+    """The few numbers that stand at the top."""
+    others = [entry for entry in parity.runtimes if entry.runtime != "reference" and entry.clips]
+    figures = [
+        (millions(sum(entry.compared for entry in others)) + " M", f"spikes compared on {len(others)} runtimes"),
+        (f"{sum(entry.differing for entry in others):,}", "spikes differ"),
+    ]
+    timed = [v for v in bench.variants if v.measurement and v.runtime != "reference"]
+    if timed:
+        best = min(timed, key=lambda v: v.measurement.distribution.p50 if v.measurement else 0.0)
+        assert best.measurement is not None
+        figures.append((f"{milliseconds(best.measurement.distribution.p50)} ms", f"median, {best.runtime}"))
+        figures.append((f"{kilobytes(best.measurement.file_bytes)} kB", f"graph, {best.runtime}"))
+    figures.append((f"{done.packed_share:.0%}", "of the work is on packed spikes"))
+    return figures
+
+
+def _frames(bundle: Bundle) -> list[tuple[str, str]]:
+    """Golden clips, with the pose their outputs stand for where the model has a pose head."""
+    from svf_edge.data.skeleton import SKELETON
+
+    pictures = []
+    for entry in bundle.manifest.golden[:3]:
+        clip, outputs = bundle.golden(entry.name)
+        pictures.append((entry.name, plots.frames_image(clip, _pose(bundle, outputs), SKELETON)))
+    return pictures
+
+
+def _pose(bundle: Bundle, outputs: Mapping[str, Any]) -> Pose2d | None:
+    head = bundle.manifest.model.get("model", {}).get("head", {})
+    if head.get("kind") != "pose":
+        return None
+    from svf_edge.model.config import PoseHead
+    from svf_edge.tasks.pose import decode
+
+    spec = bundle.manifest.outputs[0]
+    scores = outputs[spec.name].reshape(spec.shape[0], -1)
+    _steps, _channels, height, width = bundle.manifest.frames.shape
+    return decode(scores, PoseHead.model_validate(head), (height, width), spec.exponent)
+
+
+def _flatten(card: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for key, value in card.items():
+        name = f"{prefix}{key}".replace("_", " ")
+        if isinstance(value, Mapping):
+            rows += _flatten(value, f"{name} › ")
+        elif isinstance(value, float):
+            rows.append((name, f"{value:.4g}"))
+        elif isinstance(value, list | tuple):
+            rows.append((name, ", ".join(map(str, value))))
+        elif value is not None:
+            rows.append((name, str(value)))
+    return rows
+
+
+def _template() -> jinja2.Template:
+    try:
+        import jinja2
+    except ModuleNotFoundError as error:
+        raise MissingPackage("jinja2", "report") from error
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(millions=millions, kilobytes=kilobytes, mebibytes=mebibytes, milliseconds=milliseconds)
+    return environment.get_template("template.html.j2")
