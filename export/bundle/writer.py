@@ -24,7 +24,6 @@ from svf_edge.export.bundle.manifest import (
     Tap,
 )
 from svf_edge.export.bundle.reader import PROGRAM, Bundle
-from svf_edge.export.ops.library import find_library
 
 import svf_edge
 from svf_edge.contract import NUMERIC_VERSION, PACKING_VERSION
@@ -79,6 +78,8 @@ class _Draft:
         self.artefacts.append(Artefact(runtime="tensorrt", dialect="qdq", path=path))
 
     def add_libraries(self) -> None:
+        from svf_edge.export.ops.library import find_library  # loads torch, which opening a bundle must not
+
         target = f"lib/{host_platform()}"
         for name in LIBRARIES:
             try:
