@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from svf_edge.errors import SvfError
+
 if TYPE_CHECKING:
     from pydantic import BaseModel
+
+    from svf_edge.export.bundle import Bundle
 
     from svf_edge.runtimes.base import Progress
 
@@ -135,12 +139,25 @@ def report(
         compared = run_parity(opened, clips, runtime, progress, threads=threads)
     with _bar() as progress:
         measured = run_bench(opened, runtime, progress, threads=threads, runs=runs, seconds=seconds)
-    write_report(opened, compared, measured, output)
+    write_report(opened, compared, measured, output, notes=_tensorrt_note(opened))
     console = Console()
     console.print(summary_table(compared, measured))
     console.print(f"report: {output}", highlight=False, soft_wrap=True)
     if not (compared and measured):
         raise typer.Exit(1)
+
+
+def _tensorrt_note(bundle: Bundle) -> list[str]:
+    """What TensorRT made of the bundle, also where its engine cannot run."""
+    from svf_edge.runtimes.base import bundled_graph
+    from svf_edge.runtimes.tensorrt import tensorrt_report
+
+    if bundled_graph(bundle, "tensorrt", "qdq") is None:
+        return []
+    try:
+        return [f"tensorrt: {tensorrt_report(bundle)}"]
+    except SvfError as error:
+        return [f"tensorrt: failed: {error}"]
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from svf_edge.runtimes.base import Runtime
 from svf_edge.runtimes.executorch_harness import ExecuTorch
 from svf_edge.runtimes.onnxruntime import OnnxRuntime
 from svf_edge.runtimes.reference import ReferenceRuntime
+from svf_edge.runtimes.tensorrt import TensorRT
 
 _ALL: tuple[Runtime, ...] = (
     ReferenceRuntime(),
@@ -18,6 +19,7 @@ _ALL: tuple[Runtime, ...] = (
     OnnxRuntime("onnxruntime portable", "portable", library=False),
     ExecuTorch("packed"),
     ExecuTorch("portable"),
+    TensorRT(),
 )
 RUNTIMES = {runtime.name: runtime for runtime in _ALL}
 
