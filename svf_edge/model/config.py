@@ -115,7 +115,7 @@ class ModelConfig(_Frozen):
 _MOBILE: Mapping[str, Any] = {
     "heads": None,
     "head_width": 32,
-    "conv_blocks": (1, 1, 1),
+    "conv_blocks": (0, 1, 1),  # E0/2 channels at the finest resolution: half-empty words, a third of the time
     "strides": (2, 2, 2, 1, 1),
     "conv_ratio": 2,
     "mlp_ratio": 2,

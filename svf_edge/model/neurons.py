@@ -34,14 +34,16 @@ class _LifFunction(torch.autograd.Function):
         spikes = torch.empty_like(x)
         membrane: Tensor | None = None
         for step in range(x.shape[0]):
-            h = x[step] if membrane is None else membrane + x[step]
-            h = h * 0.5 if unit is None else torch.floor(h * (0.5 / unit)) * unit
-            potentials[step] = h
-            fired = (h >= theta).to(x.dtype)
+            h, fired = potentials[step], spikes[step]
+            h.copy_(x[step]) if membrane is None else torch.add(membrane, x[step], out=h)
+            if unit is None:
+                h.mul_(0.5)
+            else:
+                h.mul_(0.5 / unit).floor_().mul_(unit)
+            torch.ge(h, theta, out=fired)
             for level in range(2, levels + 1):
-                fired = fired + (h >= level * theta).to(x.dtype)
-            spikes[step] = fired
-            membrane = torch.where(fired > 0, torch.zeros_like(h), h) if reset == "hard" else h - fired * theta
+                fired.add_(h >= level * theta)
+            membrane = h.masked_fill(fired > 0, 0.0) if reset == "hard" else h - fired * theta
         ctx.save_for_backward(potentials, spikes, theta)
         ctx.options = (levels, reset, surrogate, width)
         return spikes
@@ -51,29 +53,27 @@ class _LifFunction(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         potentials, spikes, theta = ctx.saved_tensors
         levels, reset, surrogate, width = ctx.options
-        ratio = potentials / theta
-        slope = _slope(ratio - 1, surrogate, width)
+        grad_x = _times_slope(grad, potentials - theta, theta, surrogate, width)
         for level in range(2, levels + 1):
-            slope += _slope(ratio - level, surrogate, width)
-        grad_h = grad * slope / theta
-        carried: Tensor | None = None
-        for step in reversed(range(grad.shape[0])):
-            if carried is not None:
-                kept = carried * (spikes[step] == 0) if reset == "hard" else carried
-                grad_h[step] += kept
-            grad_h[step] *= 0.5
-            carried = grad_h[step]
-        return grad_h, None, None, None, None, None, None
+            grad_x += _times_slope(grad, potentials - level * theta, theta, surrogate, width)
+        grad_x *= 0.5 / theta
+        kept = (spikes == 0).to(grad.dtype) if reset == "hard" else None
+        for step in reversed(range(grad.shape[0] - 1)):
+            if kept is None:
+                grad_x[step].add_(grad_x[step + 1], alpha=0.5)
+            else:
+                grad_x[step].addcmul_(grad_x[step + 1], kept[step], value=0.5)
+        return grad_x, None, None, None, None, None, None
 
 
-def _slope(distance: Tensor, surrogate: Surrogate, width: float) -> Tensor:
-    """Derivative of the smoothed step at `distance` (in thresholds) from the threshold."""
+def _times_slope(grad: Tensor, excess: Tensor, theta: Tensor, surrogate: Surrogate, width: float) -> Tensor:
+    """`grad` times the derivative of the smoothed step by `excess / theta`; overwrites `excess`."""
     if surrogate == "sigmoid":
         alpha = 4.0 / width
-        p = torch.sigmoid(alpha * distance)
-        return alpha * p * (1 - p)
+        p = excess.mul_(alpha / theta).sigmoid_()
+        return torch.ops.aten.sigmoid_backward(grad, p).mul_(alpha)
     alpha = 2.0 / width
-    return (alpha / 2) / (1 + (math.pi / 2 * alpha * distance).square_())
+    return grad * (alpha / 2) / excess.mul_(math.pi / 2 * alpha / theta).square_().add_(1)
 
 
 def lif(

@@ -14,6 +14,7 @@ from svf_edge.data.synthetic import PoseSample
 from svf_edge.model.config import PoseHead
 from svf_edge.model.network import SpikeVideoFormer, tracked_rates
 from svf_edge.tasks.pose import decode
+from svf_edge.tasks.pose_metrics import pose_metrics
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def evaluate(model: SpikeVideoFormer, clips: PoseSample, batch_size: int = 32) -
     model.train(training)
     count = len(clips["frames"])
     rates = {name: total / count for name, total in sums.items()}
-    metrics = pose_accuracy(torch.cat(points), clips)
+    metrics = pose_metrics(torch.cat(points), clips["joints"], clips["visible"])
     metrics["firing_rate"] = float(np.mean(list(rates.values())))
     return Evaluation(metrics, rates)
 
@@ -52,8 +53,3 @@ def joints_of(scores: Tensor, model: SpikeVideoFormer) -> Tensor:
     assert isinstance(head, PoseHead)
     return torch.from_numpy(decode(scores.numpy(), head, model.config.frame_size).points)
 
-
-def pose_accuracy(points: Tensor, clips: PoseSample) -> dict[str, float]:
-    distance = (points - clips["joints"]).norm(dim=-1)
-    visible = clips["visible"].bool()
-    return {"mpjpe_px": float(distance[visible].mean())}
