@@ -1,7 +1,7 @@
 """Cuts the shipped demo clip out of the demo video of the PyPI package sports2d 0.8.34 (BSD-3-Clause).
 
 Usage: pip download --no-deps sports2d==0.8.34; unzip the wheel; then
-    python tools/cut_demo_clip.py <wheel>/Sports2D/Demo/demo.mp4 assets/clips/walk.mp4
+    python tools/cut_demo_clip.py <wheel>/Sports2D/Demo/demo.mp4 svf_edge/assets/clips/walk.mp4
 
 The video shows a person walking through the lower half of a still scene. They are found as what differs from the
 median frame, a smooth path is fitted to them, and a square window that follows the path is scaled down.

@@ -8,8 +8,7 @@ import pytest
 
 from svf_edge.data.video import iter_clips, read_clip
 from svf_edge.errors import BadFile, MissingPackage, SvfError, UnsupportedInput
-
-SHIPPED = Path(__file__).parents[2] / "assets" / "clips" / "walk.mp4"
+from svf_edge.shipped import CLIP
 
 
 @pytest.fixture(scope="module")
@@ -55,12 +54,12 @@ def test_windows_do_not_overlap(ramp: Path) -> None:
 
 
 def test_the_shipped_clip_reads_and_moves() -> None:
-    clip = read_clip(SHIPPED, 8, (64, 64), stride=4)
+    clip = read_clip(CLIP, 8, (64, 64), stride=4)
     assert clip.shape == (8, 3, 64, 64)
     assert 60 < clip.mean() < 200
     assert np.abs(np.diff(clip.astype(int), axis=0)).mean() > 3
-    assert sum(1 for _ in iter_clips(SHIPPED, 4, (64, 64))) == 24
-    assert SHIPPED.stat().st_size < 500_000
+    assert sum(1 for _ in iter_clips(CLIP, 4, (64, 64))) == 24
+    assert CLIP.stat().st_size < 500_000
 
 
 @pytest.mark.parametrize("content", [b"", b"this is not a video at all", bytes(5000)])
@@ -80,7 +79,7 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
 
 def test_a_truncated_video_is_named(tmp_path: Path) -> None:
     path = tmp_path / "cut.mp4"
-    path.write_bytes(SHIPPED.read_bytes()[:60_000])
+    path.write_bytes(CLIP.read_bytes()[:60_000])
     with pytest.raises(BadFile, match=r"cut\.mp4"):
         read_clip(path, 90, (8, 8))
 

@@ -1,0 +1,117 @@
+"""The shipped network on the shipped clip: ONNX Runtime with our packed operators against ONNX Runtime float32.
+
+    python -m benchmarks.end_to_end
+
+All variants live in one process and take turns, run by run, so that they share every condition of the machine. Medians
+are compared. The result file holds the raw samples.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import typer
+from numpy.typing import NDArray
+from rich.progress import track
+
+from benchmarks.float_twin import float_twin
+from svf_edge.data.video import read_clip
+from svf_edge.export.onnx import packed_model, portable_model
+from svf_edge.export.ops.library import available_isas, find_library
+from svf_edge.files import write_text
+from svf_edge.model_store import load_model
+from svf_edge.program import Program, run
+from svf_edge.program.freeze import freeze
+from svf_edge.runtimes.machine import machine
+from svf_edge.shipped import CHECKPOINT, CLIP
+
+RESULT = Path(__file__).parent / "results" / "end_to_end.json"
+WARM_UP = 20
+
+Run = Callable[[], NDArray[np.int32]]
+
+
+def session(model: onnx.ModelProto, clip: NDArray[np.uint8], threads: int, library: Path | None = None) -> Run:
+    """A run of `model` on `clip` in a session of its own; denormals are flushed, which favours float networks."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    if library is not None:
+        options.register_custom_ops_library(str(library))
+    made = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return lambda: made.run(None, {"frames": clip})[0]  # type: ignore[no-any-return]
+
+
+def interleave(variants: Mapping[str, Run], rounds: int, label: str) -> dict[str, list[float]]:
+    """Milliseconds of `rounds` runs of every variant, one run of each in turn."""
+    for go in variants.values():
+        for _ in range(WARM_UP):
+            go()
+    samples: dict[str, list[float]] = {name: [] for name in variants}
+    for _ in track(range(rounds), label):
+        for name, go in variants.items():
+            start = time.perf_counter_ns()
+            go()
+            samples[name].append((time.perf_counter_ns() - start) / 1e6)
+    return samples
+
+
+def measure(program: Program, clip: NDArray[np.uint8], rounds: int) -> dict[str, Any]:
+    """Cases of one and two threads. Raises `SystemExit` when a packed or portable output is not exact."""
+    trace = run(program, clip)
+    (expected,) = trace.outputs.values()
+    models = {"fp32": float_twin(program), "portable": portable_model(program), "packed": packed_model(program)}
+    cases = []
+    for threads in (1, 2):
+        variants = {
+            name: session(model, clip, threads, find_library("svf_ort") if name == "packed" else None)
+            for name, model in models.items()
+        }
+        for name in ("packed", "portable"):
+            if not np.array_equal(variants[name](), expected):
+                raise SystemExit(f"{name}: outputs differ from the reference; a time would be worthless")
+        samples = interleave(variants, rounds, f"{threads} thread{'s' if threads > 1 else ''}")
+        cases.append({"threads": threads, "samples_ms": samples})
+    spikes = sum(int(values.sum()) for values in trace.spikes.values())
+    return {"firing_rate": spikes / sum(values.size for values in trace.spikes.values()), "cases": cases}
+
+
+def main(
+    rounds: Annotated[int, typer.Option(min=10, help="Timed runs of every variant.")] = 300,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Result file.")] = RESULT,
+) -> None:
+    """Measure and write the result file. Example: python -m benchmarks.end_to_end --rounds 500"""
+    model, meta = load_model(CHECKPOINT)
+    program = freeze(model, meta)
+    steps, _, height, width = program.frames.shape
+    clip = read_clip(CLIP, steps, (height, width))
+    result = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine().model_dump(mode="json"),
+        "versions": {name: version(name) for name in ("svf-edge", "onnxruntime", "numpy")},
+        "kernels": available_isas()[-1],
+        "model": model.config.size,
+        "frames": list(program.frames.shape),
+        "clip": CLIP.name,
+        **measure(program, clip, rounds),
+    }
+    write_text(output, json.dumps(result, indent=1) + "\n")
+    for case in result["cases"]:
+        medians = {name: float(np.median(values)) for name, values in case["samples_ms"].items()}
+        print(case["threads"], {name: f"{value:.2f} ms" for name, value in medians.items()})
+    print(output)
+
+
+if __name__ == "__main__":
+    typer.run(main)
