@@ -1,7 +1,7 @@
 """An integer program as a torch module, ready for `torch.export`.
 
-Two dialects of the same integers. `packed` keeps channels-last tensors with bit-packed spikes and calls the operators of
-namespace `svf`. `portable` keeps `[T, C, H, W]` float32 carriers and standard operators only, so that any runtime or
+Two dialects of the same integers. `packed` keeps channels-last tensors with bit-packed spikes and calls the operators
+of namespace `svf`. `portable` keeps `[T, C, H, W]` float32 carriers and standard operators only, so that any runtime or
 delegate can take it. Neither rounds anywhere but where docs/contract.md says so.
 """
 

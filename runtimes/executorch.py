@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType, TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 from weakref import WeakSet
 
 import numpy as np
@@ -31,8 +32,8 @@ class ExecuTorchSession:
     and stays, and all sessions open at the same time share their number of threads.
     """
 
-    _open: WeakSet[ExecuTorchSession] = WeakSet()
-    _library_digest: str | None = None
+    _open: ClassVar[WeakSet[ExecuTorchSession]] = WeakSet()
+    _library_digest: ClassVar[str | None] = None
 
     def __init__(self, pte_path: str | Path, *, threads: int = 1, library: Path | None = None) -> None:
         """Load `pte_path` to run on `threads` threads.
@@ -44,15 +45,12 @@ class ExecuTorchSession:
         sessions still open.
         """
         self.path = Path(pte_path)
-        try:
-            needed = set(re.findall(rb"svf::\w+", self.path.read_bytes()))
-        except OSError as error:
-            raise BadFile(f"{self.path}: cannot be read ({error.strerror}); export the program again") from error
+        needed = _operators_of_ours(self.path)
         with _native_log() as log:
             self._runtime = _runtime()
             self._set_threads(threads)
             if needed:
-                self._load_kernels({name.decode() for name in needed}, library)
+                self._load_kernels(needed, library)
             try:
                 verify = self._runtime.Verification.InternalConsistency
                 # The method reads constants from the program's memory, so both are kept.
@@ -107,20 +105,22 @@ class ExecuTorchSession:
         self._runtime._unsafe_reset_threadpool(threads)
 
     def _load_kernels(self, needed: set[str], library: Path | None) -> None:
+        """Load `library` unless its kernels are there: registering one twice would abort the process."""
         cls = type(self)
+        present = not self._missing(needed)
         if library is None:
-            if not self._missing(needed):
+            if present:
                 return
-            from svf_edge.export.ops.library import find_library
+            from svf_edge.export.ops import find_library
 
             library = find_library("svf_executorch")
         try:
             digest = sha256(library)
-            if cls._library_digest not in (None, digest):
-                raise SvfError(f"{library}: another build of this library is already loaded; use a new process")
-            if cls._library_digest is None:
-                ctypes.CDLL(str(library))
-                cls._library_digest = digest
+            if present:
+                if cls._library_digest not in (None, digest):
+                    raise SvfError(f"{library}: another build of this library is already loaded; use a new process")
+                return
+            ctypes.CDLL(str(library))
         except OSError as error:
             raise MissingLibrary(
                 f"{library}: cannot be loaded ({error}); build it again against the installed executorch"
@@ -130,11 +130,21 @@ class ExecuTorchSession:
                 f"{library}: has no kernel for {', '.join(missing)}, which {self.path} calls; take the library of the "
                 "release that exported the program"
             )
+        cls._library_digest = digest
 
     def _missing(self, needed: set[str]) -> Sequence[str]:
         """Operators without a kernel. Registered names carry an overload: `svf::lif.out`."""
         registered = {name.split(".")[0] for name in self._runtime._get_operator_names()}
         return sorted(needed - registered)
+
+
+def _operators_of_ours(path: Path) -> set[str]:
+    """Names `svf::...` in a program file. They are looked for before loading, as the runtime only logs what it lacks."""
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return {name.decode() for name in re.findall(rb"svf::\w+", data)}
+    except (OSError, ValueError) as error:  # an empty file cannot be mapped
+        raise BadFile(f"{path}: cannot be read ({error}); export the program again") from error
 
 
 def _runtime() -> ModuleType:
@@ -148,22 +158,24 @@ def _runtime() -> ModuleType:
 
 
 @contextmanager
-def _native_log() -> Iterator[Any]:
-    """Keep what native code writes to standard error off the terminal; yields a function that returns its lines.
+def _native_log() -> Iterator[Callable[[], list[str]]]:
+    """Keep what native code logs off the terminal; yields a function that returns the lines so far.
 
-    ExecuTorch logs there and nowhere else, chatter and the reason of a failure alike.
+    ExecuTorch logs to the standard error of the process or, where its binding redirects that, to Python's: chatter and
+    the reason of a failure alike, and nowhere else.
     """
     sys.stderr.flush()
     saved = os.dup(2)
-    with tempfile.TemporaryFile() as file:
+    with tempfile.TemporaryFile("w+", buffering=1, errors="replace") as file:
 
         def lines() -> list[str]:
-            file.seek(0)
-            return file.read().decode(errors="replace").splitlines()
+            file.flush()
+            return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode(errors="replace").splitlines()
 
         os.dup2(file.fileno(), 2)
         try:
-            yield lines
+            with redirect_stderr(file):
+                yield lines
         finally:
             os.dup2(saved, 2)
             os.close(saved)
