@@ -7,34 +7,82 @@
 namespace svf {
 namespace {
 
-// Input integers less the zero point that one output pixel sees, for one group; zero outside the frame.
+constexpr size_t kCopyStep = 16;  // int16 values; copies may write that many past their end
+
 template <typename T>
-void gather(const DenseConvArgs& a, const Pixel& p, int group, int16_t* out) {
-  const Conv& c = a.conv;
-  const T* x = static_cast<const T*>(a.x) + group * c.group_in;
-  for (int ky = 0; ky < c.kernel_h; ++ky) {
-    const int iy = p.oy * c.stride_h - c.pad_h + ky;
-    for (int kx = 0; kx < c.kernel_w; ++kx, out += c.group_in) {
-      const int ix = p.ox * c.stride_w - c.pad_w + kx;
-      if (iy < 0 || iy >= c.height || ix < 0 || ix >= c.width) {
-        memset(out, 0, static_cast<size_t>(c.group_in) * sizeof(int16_t));
-        continue;
-      }
-      const T* from = x + ((static_cast<size_t>(p.t) * c.height + iy) * c.width + ix) * c.in_channels;
-      for (int i = 0; i < c.group_in; ++i) out[i] = static_cast<int16_t>(from[i] - c.zero_point);
-    }
-  }
+void widen_run(const T* from, size_t n, int zero_point, int16_t* out) {
+  for (size_t i = 0; i < n; ++i) out[i] = static_cast<int16_t>(from[i] - zero_point);
 }
+
+// The input less its zero point, as int16, inside a frame of zeros: a window never needs a bounds check.
+class PaddedFrames {
+ public:
+  explicit PaddedFrames(const Conv& c)
+      : conv_(c),
+        width_(static_cast<size_t>(c.width) + 2 * c.pad_w),
+        height_(static_cast<size_t>(c.height) + 2 * c.pad_h),
+        data_(c.frames * height_ * width_ * c.in_channels + kCopyStep) {}
+  bool ok() const { return data_.ok(); }
+
+  bool fill(const DenseConvArgs& a, const svf_parallel* parallel) {
+    return for_each(parallel, conv_.frames * height_, [&](size_t line) {
+      const Conv& c = conv_;
+      int16_t* out = data_.get() + line * width_ * c.in_channels;
+      const int row = static_cast<int>(line % height_) - c.pad_h;
+      memset(out, 0, width_ * c.in_channels * sizeof(int16_t));
+      if (row < 0 || row >= c.height) return true;
+      const size_t n = static_cast<size_t>(c.width) * c.in_channels;
+      const size_t from = (line / height_ * c.height + row) * n;
+      out += static_cast<size_t>(c.pad_w) * c.in_channels;
+      c.input_is_signed ? widen_run(static_cast<const int8_t*>(a.x) + from, n, c.zero_point, out)
+                        : widen_run(static_cast<const uint8_t*>(a.x) + from, n, c.zero_point, out);
+      return true;
+    });
+  }
+
+  // What one output pixel sees of one group, [kernel_h, kernel_w, group_in].
+  void window(const Pixel& p, int group, int16_t* out) const {
+    const Conv& c = conv_;
+    const int16_t* corner = data_.get() + ((p.t * height_ + static_cast<size_t>(p.oy) * c.stride_h) * width_ +
+                                           static_cast<size_t>(p.ox) * c.stride_w) *
+                                              c.in_channels;
+    // Neighbours in a line are neighbours in memory, unless groups lie between them.
+    const int runs = c.groups == 1 ? 1 : c.kernel_w;
+    const size_t run = static_cast<size_t>(c.kernel_w / runs) * c.group_in;
+    for (int ky = 0; ky < c.kernel_h; ++ky)
+      for (int r = 0; r < runs; ++r, out += run)
+        copy(corner + (ky * width_ + r) * c.in_channels + static_cast<size_t>(group) * c.group_in, run, out);
+  }
+
+ private:
+  static void copy(const int16_t* from, size_t n, int16_t* out) {
+    for (size_t i = 0; i < n; i += kCopyStep) memcpy(out + i, from + i, kCopyStep * sizeof(int16_t));
+  }
+
+  const Conv& conv_;
+  size_t width_, height_;
+  Scratch<int16_t> data_;
+};
+
+// One block of output channels: where its weights, its bias and its outputs start.
+struct Block {
+  const int8_t* weight;
+  uint32_t stride;
+  Affine affine;
+  int count;     // channels to write
+  size_t index;  // of the first channel of the first pixel
+};
 
 // kPixels pixels x kVectors * kLanes32 output channels over `rows` inputs (x is padded to an even number).
 template <int kPixels, int kVectors>
-void multiply(const Conv& c, const int16_t* x, size_t x_stride, int rows, const int8_t* weight,
-              uint32_t stride, const int32_t* bias, const int32_t* shift, void* y, size_t index, int count) {
+void multiply(const Conv& c, const int16_t* x, size_t x_stride, int rows, const Block& block, void* y,
+              size_t index) {
   Simd::I32 sum[kPixels][kVectors];
   for (int i = 0; i < kPixels; ++i)
     for (int v = 0; v < kVectors; ++v) sum[i][v] = Simd::zero32();
-  for (int row = 0; row < rows; row += 2, weight += 2 * static_cast<size_t>(stride)) {
-    const int8_t* second = row + 1 < rows ? weight + stride : weight;  // x is zero there
+  const int8_t* weight = block.weight;
+  for (int row = 0; row < rows; row += 2, weight += 2 * static_cast<size_t>(block.stride)) {
+    const int8_t* second = row + 1 < rows ? weight + block.stride : weight;  // x is zero there
     for (int v = 0; v < kVectors; ++v) {
       const Simd::I16 w = Simd::pair_rows(weight + v * Simd::kLanes32, second + v * Simd::kLanes32);
       for (int i = 0; i < kPixels; ++i) sum[i][v] = Simd::add_products(sum[i][v], w, x + i * x_stride + row);
@@ -44,39 +92,38 @@ void multiply(const Conv& c, const int16_t* x, size_t x_stride, int rows, const 
     for (int v = 0; v < kVectors; ++v) {
       const int lane = v * Simd::kLanes32;
       store_lanes(c, y, index + static_cast<size_t>(i) * c.out_channels + lane,
-                  rescale(sum[i][v], bias + lane, shift + lane), count - lane);
+                  rescale(sum[i][v], block.affine + lane), block.count - lane);
     }
 }
 
-// x: `pixels` gathered inputs of consecutive output pixels, the first being `begin`.
+// All pixels of a tile, kPixels at a time and the rest in halves of that.
+template <int kPixels, int kVectors>
+void multiply_pixels(const Conv& c, const int16_t* x, size_t x_stride, size_t pixels, int rows,
+                     const Block& block, void* y, size_t index) {
+  for (; pixels >= kPixels; pixels -= kPixels) {
+    multiply<kPixels, kVectors>(c, x, x_stride, rows, block, y, index);
+    x += kPixels * x_stride;
+    index += static_cast<size_t>(kPixels) * c.out_channels;
+  }
+  if constexpr (kPixels > 1)
+    multiply_pixels<kPixels / 2, kVectors>(c, x, x_stride, pixels, rows, block, y, index);
+}
+
+// x: windows of `pixels` consecutive output pixels, the first being `begin`.
 void multiply_tile(const Conv& c, const Columns& columns, int group, const int16_t* x, size_t x_stride,
                    size_t begin, size_t pixels, void* y) {
   const int width = columns.group_width, rows = c.kernel_h * c.kernel_w * c.group_in;
   for (int done = 0; done < width;) {
     const int vectors = width - done >= 2 * Simd::kLanes32 ? 2 : 1;
     const int first = min_of(done, width - vectors * Simd::kLanes32);  // the last block may overlap
-    const size_t column = static_cast<size_t>(group) * width + first;
-    const int8_t* weight = columns.weight + column;
-    const int32_t *bias = columns.bias + column, *shift = columns.shift + column;
-    const int count = c.group_out - first;
-    size_t index = begin * c.out_channels + static_cast<size_t>(group) * c.group_out + first;
-    const int16_t* from = x;
-    for (size_t left = pixels; left > 0;) {
-      const size_t step = left >= Simd::kTilePixels ? Simd::kTilePixels : 1;
-      const auto run = step == 1
-                           ? (vectors == 2 ? multiply<1, 2> : multiply<1, 1>)
-                           : (vectors == 2 ? multiply<Simd::kTilePixels, 2> : multiply<Simd::kTilePixels, 1>);
-      run(c, from, x_stride, rows, weight, columns.stride, bias, shift, y, index, count);
-      left -= step;
-      from += step * x_stride;
-      index += step * c.out_channels;
-    }
+    const int column = group * width + first;
+    const Block block{columns.weight + column, columns.stride, columns.affine + column, c.group_out - first,
+                      begin * c.out_channels + static_cast<size_t>(group) * c.group_out + first};
+    const auto run =
+        vectors == 2 ? multiply_pixels<Simd::kTilePixels, 2> : multiply_pixels<Simd::kTilePixels, 1>;
+    run(c, x, x_stride, pixels, rows, block, y, block.index);
     done = first + vectors * Simd::kLanes32;
   }
-}
-
-size_t padded_rows(const Conv& c) {
-  return (static_cast<size_t>(c.kernel_h) * c.kernel_w * c.group_in + 1) / 2 * 2;
 }
 
 Simd::I16 widen(const int8_t* x) { return Simd::widen_s8(x); }
@@ -84,7 +131,7 @@ Simd::I16 widen(const uint8_t* x) { return Simd::widen_u8(x); }
 
 // Depthwise: channels are lanes. Needs at least kLanes16 channels.
 template <typename T>
-void depthwise_pixel(const DenseConvArgs& a, const Pixel& p, size_t pixel) {
+void depthwise_pixel(const DenseConvArgs& a, const Affine& affine, const Pixel& p, size_t pixel) {
   const Conv& c = a.conv;
   const Simd::I16 zero_point = Simd::set16(static_cast<int16_t>(c.zero_point));
   for (int done = 0; done < c.out_channels; done += Simd::kLanes16) {
@@ -107,8 +154,8 @@ void depthwise_pixel(const DenseConvArgs& a, const Pixel& p, size_t pixel) {
     }
     const size_t index = pixel * c.out_channels + first;
     const int half = Simd::kLanes32;
-    store_lanes(c, a.y, index, rescale(low, a.bias + first, a.shift + first), half);
-    store_lanes(c, a.y, index + half, rescale(high, a.bias + first + half, a.shift + first + half), half);
+    store_lanes(c, a.y, index, rescale(low, affine + first), half);
+    store_lanes(c, a.y, index + half, rescale(high, affine + (first + half)), half);
   }
 }
 
@@ -117,29 +164,33 @@ bool conv2d(const DenseConvArgs& a, const svf_parallel* parallel) {
   const size_t pixels = static_cast<size_t>(c.frames) * c.out_h * c.out_w;
   constexpr size_t kTile = 32;
   const size_t tiles = (pixels + kTile - 1) / kTile;
-  if (c.group_in == 1 && c.group_out == 1 && c.out_channels >= Simd::kLanes16)
+  if (c.group_in == 1 && c.group_out == 1 && c.out_channels >= Simd::kLanes16) {
+    const Affine affine{a.bias, a.shift, shifts_right_only(a.shift, c.out_channels)};
     return for_each(parallel, tiles, [&](size_t i) {
       for (size_t pixel = i * kTile; pixel < min_of(pixels, (i + 1) * kTile); ++pixel) {
         const Pixel p = pixel_at(c, pixel);
-        c.input_is_signed ? depthwise_pixel<int8_t>(a, p, pixel) : depthwise_pixel<uint8_t>(a, p, pixel);
+        c.input_is_signed ? depthwise_pixel<int8_t>(a, affine, p, pixel)
+                          : depthwise_pixel<uint8_t>(a, affine, p, pixel);
       }
       return true;
     });
+  }
   const Columns columns(c, a.weight, a.bias, a.shift, Simd::kLanes32);
-  if (!columns.ok()) return false;
-  const size_t rows = padded_rows(c);
+  PaddedFrames frames(c);
+  if (!columns.ok() || !frames.ok() || !frames.fill(a, parallel)) return false;
+  const size_t rows = static_cast<size_t>(c.kernel_h) * c.kernel_w * c.group_in;
+  const size_t x_stride = (rows + 1) / 2 * 2;
   return for_each(parallel, tiles, [&](size_t i) {
     const size_t begin = i * kTile, end = min_of(pixels, begin + kTile);
-    Scratch<int16_t> x((end - begin) * rows);
+    Scratch<int16_t> x((end - begin) * x_stride + kCopyStep);
     if (!x.ok()) return false;
     for (int g = 0; g < c.groups; ++g) {
       for (size_t pixel = begin; pixel < end; ++pixel) {
-        int16_t* to = x.get() + (pixel - begin) * rows;
-        to[rows - 1] = 0;
-        const Pixel p = pixel_at(c, pixel);
-        c.input_is_signed ? gather<int8_t>(a, p, g, to) : gather<uint8_t>(a, p, g, to);
+        int16_t* to = x.get() + (pixel - begin) * x_stride;
+        frames.window(pixel_at(c, pixel), g, to);
+        if (rows % 2 != 0) to[rows] = 0;
       }
-      multiply_tile(c, columns, g, x.get(), rows, begin, end - begin, a.y);
+      multiply_tile(c, columns, g, x.get(), x_stride, begin, end - begin, a.y);
     }
     return true;
   });

@@ -35,6 +35,7 @@ class Scratch {
   Scratch& operator=(const Scratch&) = delete;
   bool ok() const { return data_ != nullptr; }
   T* get() { return data_; }
+  const T* get() const { return data_; }
   T& operator[](size_t i) { return data_[i]; }
 
  private:
@@ -61,13 +62,28 @@ bool for_each(const svf_parallel* parallel, size_t n, const Work& work) {
   return job.ok;
 }
 
+// Bias and shift of consecutive channels.
+struct Affine {
+  const int32_t* bias;
+  const int32_t* shift;
+  bool right_only;  // every shift of the operator is in 0..31, the usual case
+  Affine operator+(int channels) const { return {bias + channels, shift + channels, right_only}; }
+};
+
+bool shifts_right_only(const int32_t* shift, int n) {
+  bool all = true;
+  for (int i = 0; i < n; ++i) all = all && shift[i] >= 0 && shift[i] <= 31;
+  return all;
+}
+
 // ((acc << left) + bias) >> right, for kLanes32 channels.
-Simd::I32 rescale(Simd::I32 acc, const int32_t* bias, const int32_t* shift) {
-  const Simd::I32 n = Simd::load32(shift);
+Simd::I32 rescale(Simd::I32 acc, const Affine& affine) {
+  const Simd::I32 n = Simd::load32(affine.shift), bias = Simd::load32(affine.bias);
+  if (affine.right_only) return Simd::shift_right32(Simd::add32(acc, bias), n);
   const Simd::I32 zero = Simd::zero32();
   const Simd::I32 left = Simd::max32(Simd::sub32(zero, n), zero);
   const Simd::I32 right = Simd::min32(Simd::max32(n, zero), Simd::set32(31));
-  return Simd::shift_right32(Simd::add32(Simd::shift_left32(acc, left), Simd::load32(bias)), right);
+  return Simd::shift_right32(Simd::add32(Simd::shift_left32(acc, left), bias), right);
 }
 
 // Writes the first `count` of kLanes32 channels at y[index...], saturated if the output is int8.
@@ -95,8 +111,7 @@ class Columns {
  public:
   Columns(const Conv& c, const int8_t* weight, const int32_t* bias, const int32_t* shift, int lanes)
       : weight(weight),
-        bias(bias),
-        shift(shift),
+        affine{bias, shift, shifts_right_only(shift, c.out_channels)},
         group_width(max_of(c.group_out, lanes)),
         stride(static_cast<uint32_t>(group_width) * static_cast<uint32_t>(c.groups)),
         rows_(static_cast<size_t>(c.kernel_h) * c.kernel_w * c.group_in),
@@ -114,14 +129,13 @@ class Columns {
       memcpy(&affine_copy_[stride + to], shift + from, width * sizeof(int32_t));
     }
     this->weight = weight_copy_.get();
-    this->bias = affine_copy_.get();
-    this->shift = affine_copy_.get() + stride;
+    affine.bias = affine_copy_.get();
+    affine.shift = affine_copy_.get() + stride;
   }
   bool ok() const { return weight_copy_.ok() && affine_copy_.ok(); }
 
   const int8_t* weight;
-  const int32_t* bias;
-  const int32_t* shift;
+  Affine affine;
   int group_width;
   uint32_t stride;
 

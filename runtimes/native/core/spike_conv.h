@@ -35,7 +35,7 @@ uint32_t* active_rows(const SpikeConvArgs& a, const Pixel& p, int group, uint32_
 // One pixel, kVectors * kLanes16 output channels starting at `weight`, `bias`, `shift` and y[index].
 template <int kVectors>
 void add_rows(const Conv& c, const int8_t* weight, const uint32_t* row, const uint32_t* end,
-              const int32_t* bias, const int32_t* shift, void* y, size_t index, int count) {
+              const Affine& affine, void* y, size_t index, int count) {
   Simd::I32 wide[2 * kVectors];
   for (int v = 0; v < 2 * kVectors; ++v) wide[v] = Simd::zero32();
   do {
@@ -52,7 +52,7 @@ void add_rows(const Conv& c, const int8_t* weight, const uint32_t* row, const ui
   } while (row != end);
   for (int v = 0; v < 2 * kVectors; ++v) {
     const int lane = v * Simd::kLanes32;
-    store_lanes(c, y, index + lane, rescale(wide[v], bias + lane, shift + lane), count - lane);
+    store_lanes(c, y, index + lane, rescale(wide[v], affine + lane), count - lane);
   }
 }
 
@@ -74,18 +74,18 @@ bool spike_tile(const SpikeConvArgs& a, const Columns& columns, size_t begin, si
         vectors = 1;
         first = width - Simd::kLanes16;
       }
-      const size_t column = static_cast<size_t>(g) * width + first;
+      const int column = g * width + first;
+      const Affine affine = columns.affine + column;
       const int count = c.group_out - first;
       for (size_t i = begin; i < end; ++i) {
         const size_t index = i * c.out_channels + static_cast<size_t>(g) * c.group_out + first;
         const int8_t* weight = columns.weight + column;
-        const int32_t *bias = columns.bias + column, *shift = columns.shift + column;
         const uint32_t *from = starts[i - begin], *to = starts[i - begin + 1];
         static_assert(Simd::kBlockVectors == 4, "one case per number of vectors");
-        if (vectors == 4) add_rows<4>(c, weight, from, to, bias, shift, a.y, index, count);
-        if (vectors == 3) add_rows<3>(c, weight, from, to, bias, shift, a.y, index, count);
-        if (vectors == 2) add_rows<2>(c, weight, from, to, bias, shift, a.y, index, count);
-        if (vectors == 1) add_rows<1>(c, weight, from, to, bias, shift, a.y, index, count);
+        if (vectors == 4) add_rows<4>(c, weight, from, to, affine, a.y, index, count);
+        if (vectors == 3) add_rows<3>(c, weight, from, to, affine, a.y, index, count);
+        if (vectors == 2) add_rows<2>(c, weight, from, to, affine, a.y, index, count);
+        if (vectors == 1) add_rows<1>(c, weight, from, to, affine, a.y, index, count);
       }
       done = first + vectors * Simd::kLanes16;
     }
@@ -96,8 +96,8 @@ bool spike_tile(const SpikeConvArgs& a, const Columns& columns, size_t begin, si
 // Depthwise: the 32 channels of a word are lanes, each added where its bit is set; neighbours share a weight
 // load.
 template <int kPixels>
-void depthwise_word(const SpikeConvArgs& a, const int8_t* weight, uint32_t stride, const int32_t* bias,
-                    const int32_t* shift, int word, const Pixel& p) {
+void depthwise_word(const SpikeConvArgs& a, const int8_t* weight, uint32_t stride, const Affine& affine,
+                    int word, const Pixel& p) {
   constexpr int kVectors = 32 / Simd::kLanes16;
   const Conv& c = a.conv;
   Simd::I16 sum[kPixels][kVectors];
@@ -142,8 +142,8 @@ void depthwise_word(const SpikeConvArgs& a, const int8_t* weight, uint32_t strid
     for (int v = 0; v < 2 * kVectors; ++v) {
       const int lane = v * Simd::kLanes32, channel = word * 32 + lane;
       if (channel >= c.out_channels) break;
-      store_lanes(c, a.y, (pixel + i) * c.out_channels + channel,
-                  rescale(wide[i][v], bias + lane, shift + lane), c.out_channels - channel);
+      store_lanes(c, a.y, (pixel + i) * c.out_channels + channel, rescale(wide[i][v], affine + lane),
+                  c.out_channels - channel);
     }
 }
 
@@ -164,18 +164,19 @@ bool depthwise_spike_conv2d(const SpikeConvArgs& a, const svf_parallel* parallel
     memcpy(tail_bias, a.bias + full_words * 32, static_cast<size_t>(tail) * sizeof(int32_t));
     memcpy(tail_shift, a.shift + full_words * 32, static_cast<size_t>(tail) * sizeof(int32_t));
   }
+  const bool right_only = shifts_right_only(a.shift, c.out_channels);
   const size_t lines = static_cast<size_t>(c.frames) * c.out_h;
   return for_each(parallel, lines, [&](size_t line) {
     for (int word = 0; word < c.in_words; ++word) {
       const bool full = word < full_words;
       const int8_t* weight = full ? a.weight + word * 32 : tail_weight.get();
       const uint32_t stride = full ? static_cast<uint32_t>(c.out_channels) : 32;
-      const int32_t* bias = full ? a.bias + word * 32 : tail_bias;
-      const int32_t* shift = full ? a.shift + word * 32 : tail_shift;
+      const Affine affine =
+          full ? Affine{a.bias, a.shift, right_only} + word * 32 : Affine{tail_bias, tail_shift, right_only};
       Pixel p{static_cast<int>(line / c.out_h), static_cast<int>(line % c.out_h), 0};
       for (; p.ox + kPixels <= c.out_w; p.ox += kPixels)
-        depthwise_word<kPixels>(a, weight, stride, bias, shift, word, p);
-      for (; p.ox < c.out_w; ++p.ox) depthwise_word<1>(a, weight, stride, bias, shift, word, p);
+        depthwise_word<kPixels>(a, weight, stride, affine, word, p);
+      for (; p.ox < c.out_w; ++p.ox) depthwise_word<1>(a, weight, stride, affine, word, p);
     }
     return true;
   });
