@@ -74,7 +74,7 @@ class Runtime(ABC):
 
     @abstractmethod
     def available(self, bundle: Bundle) -> str | None:
-        """None when this runtime can run `bundle` here, else why not, as a clause ("needs ...", "the bundle has ...")."""
+        """None when this runtime can run `bundle`, else why not, as a clause ("needs ...", "the bundle has no ...")."""
 
     @abstractmethod
     def graph(self, bundle: Bundle) -> Path:

@@ -13,9 +13,7 @@ from svf_edge.errors import SvfError
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
-
     from svf_edge.export.bundle import Bundle
-
     from svf_edge.runtimes.base import Progress
 
 BundleArgument = Annotated[Path, typer.Argument(help="Bundle folder made by `svf-edge export`.", show_default=False)]
@@ -56,7 +54,6 @@ def parity(
     """
     from rich.console import Console
     from rich.markup import escape
-
     from svf_edge.export.bundle import Bundle
     from svf_edge.runtimes.clips import load_clips
     from svf_edge.runtimes.parity import run_parity
@@ -92,7 +89,6 @@ def bench(
     Example: `svf-edge bench bundle --runtime "onnxruntime packed" --threads 2 --runs 200`
     """
     from rich.console import Console
-
     from svf_edge.export.bundle import Bundle
     from svf_edge.runtimes.latency import run_bench
     from svf_edge.runtimes.tables import bench_tables
@@ -125,7 +121,6 @@ def report(
     Example: `svf-edge report bundle --clip person.mp4 -o report.html`
     """
     from rich.console import Console
-
     from svf_edge.export.bundle import Bundle
     from svf_edge.runtimes.clips import load_clips
     from svf_edge.runtimes.latency import run_bench

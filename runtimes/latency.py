@@ -15,13 +15,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
-
-from svf_edge.errors import SvfError
 from svf_edge.runtimes.base import Progress, Result, Runtime, no_progress
 from svf_edge.runtimes.latency_worker import Loaded, Round
 from svf_edge.runtimes.machine import Machine, machine
 from svf_edge.runtimes.process import Worker
 from svf_edge.runtimes.registry import find_runtimes
+
+from svf_edge.errors import SvfError
 
 if TYPE_CHECKING:
     from svf_edge.export.bundle import Bundle
@@ -142,7 +142,9 @@ class BenchReport(Result):
     def busy(self) -> str | None:
         """A remark when others used the machine before the measurement began."""
         if self.load_before[0] > BUSY * self.machine.cores:
-            return f"load average was {self.load_before[0]:.1f} on {self.machine.cores} cores before the measurement began"
+            return (
+                f"load average was {self.load_before[0]:.1f} on {self.machine.cores} cores before the measurement began"
+            )
         return None
 
 
@@ -178,7 +180,14 @@ def run_bench(
             if reason is not None:
                 results[runtime.name] = VariantBench(runtime=runtime.name, reason=reason)
                 continue
-            command = ["svf_edge.runtimes.latency_worker", str(bundle.folder), runtime.name, clip, str(threads), str(warm_up)]
+            command = [
+                "svf_edge.runtimes.latency_worker",
+                str(bundle.folder),
+                runtime.name,
+                clip,
+                str(threads),
+                str(warm_up),
+            ]
             worker = stack.enter_context(Worker(command, {"OMP_NUM_THREADS": str(threads)}))
             try:
                 workers.append((runtime, worker, worker.read(Loaded)))
@@ -189,7 +198,9 @@ def run_bench(
             for index, (runtime, worker, _) in enumerate(workers):
                 if runtime.name in results:
                     continue
-                progress(f"{runtime.name}, round {turn + 1} of {rounds}", (turn + 1 + index / len(workers)) / (rounds + 1))
+                progress(
+                    f"{runtime.name}, round {turn + 1} of {rounds}", (turn + 1 + index / len(workers)) / (rounds + 1)
+                )
                 try:
                     worker.send({"runs": math.ceil(runs / rounds), "seconds": seconds / rounds})
                     parts[runtime.name].append(worker.read(Round, patience=2 * seconds))

@@ -1,7 +1,7 @@
-"""The process that measures one runtime variant: `python -m svf_edge.runtimes.latency_worker BUNDLE RUNTIME CLIP THREADS WARM_UP`.
+"""The process that measures one runtime variant.
 
-It writes one JSON line when the graph is loaded, and one for every request `{"runs": n, "seconds": s}` on standard
-input.
+`python -m svf_edge.runtimes.latency_worker BUNDLE RUNTIME CLIP THREADS WARM_UP` writes one JSON line when the
+graph is loaded, and one for every request `{"runs": n, "seconds": s}` on standard input.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import time
 from typing import BinaryIO
 
 from pydantic import BaseModel
-
-from svf_edge.errors import SvfError
 from svf_edge.runtimes.base import Clip, Result, Session
 from svf_edge.runtimes.machine import frequency_mhz, peak_memory, resident_memory
+
+from svf_edge.errors import SvfError
 
 
 class Loaded(Result):

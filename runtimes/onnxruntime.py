@@ -6,13 +6,10 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from svf_edge.errors import BadFile, MissingLibrary, MissingPackage
-from svf_edge.packing import word_count
-from svf_edge.program import Program
 from svf_edge.runtimes.base import (
     Clip,
-    Runtime,
     RunResult,
+    Runtime,
     Session,
     bundled_graph,
     bundled_library,
@@ -20,6 +17,10 @@ from svf_edge.runtimes.base import (
     kernel_set,
     named_results,
 )
+
+from svf_edge.errors import BadFile, MissingLibrary, MissingPackage
+from svf_edge.packing import word_count
+from svf_edge.program import Program
 
 if TYPE_CHECKING:
     from svf_edge.export.bundle import Bundle
@@ -53,8 +54,8 @@ class OnnxRuntimeSession(Session):
                 options.register_custom_ops_library(str(library))
             except Exception as error:  # onnxruntime raises its own classes, one per status code
                 raise MissingLibrary(
-                    f"{library}: ONNX Runtime {ort.__version__} cannot load this operator library ({_one_line(error)}); "
-                    "export the bundle again on this machine"
+                    f"{library}: ONNX Runtime {ort.__version__} cannot load this operator library "
+                    f"({_one_line(error)}); export the bundle again on this machine"
                 ) from error
         model: str | bytes = with_taps(path, program, dialect) if taps else str(path)
         try:

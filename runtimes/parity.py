@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from svf_edge.runtimes.base import Clip, Progress, Result, RunResult, Runtime, no_progress
+from svf_edge.runtimes.registry import find_runtimes
 
 from svf_edge.errors import SvfError
 from svf_edge.packing import Words, digest, pack_last, pack_spikes, unpack_last
 from svf_edge.program import Lif, Program, Trace
 from svf_edge.program import run as interpret
-from svf_edge.runtimes.base import Clip, Progress, Result, Runtime, RunResult, no_progress
-from svf_edge.runtimes.registry import find_runtimes
 
 if TYPE_CHECKING:
     from svf_edge.export.bundle import Bundle
@@ -81,7 +81,7 @@ class OutputParity(Result):
 
 
 class ClipParity(Result):
-    """One runtime on one clip. `vacuous`: the reference was silent or saturated throughout, so equality says nothing."""
+    """One runtime on one clip. `vacuous`: the reference was silent or saturated throughout, so equality is no proof."""
 
     clip: str
     vacuous: bool
@@ -233,7 +233,9 @@ def _runtime(
             for name, clip in clips.items():
                 result = compare(program, clip, traces[name], tapped.run(clip), name)
                 deployed = compare_outputs(traces[name].outputs, plain.run(clip).outputs)
-                worst = tuple(max(pair, key=lambda o: o.differing) for pair in zip(result.outputs, deployed, strict=True))
+                worst = tuple(
+                    max(pair, key=lambda o: o.differing) for pair in zip(result.outputs, deployed, strict=True)
+                )
                 found += (result.model_copy(update={"outputs": worst}),)
         return RuntimeParity(runtime=runtime.name, clips=found)
     except SvfError as error:

@@ -7,18 +7,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from svf_edge.errors import MissingPackage
-from svf_edge.files import atomic_write, write_text
 from svf_edge.runtimes.latency import BenchReport
 from svf_edge.runtimes.parity import ParityReport, RuntimeParity
 from svf_edge.runtimes.report import plots
 from svf_edge.runtimes.report.work import Work, work
-from svf_edge.runtimes.tables import conditions, kilobytes, mebibytes, milliseconds, millions
+from svf_edge.runtimes.tables import conditions, kilobytes, mebibytes, millions, milliseconds
+
+from svf_edge.errors import MissingPackage, UnsupportedInput
+from svf_edge.files import atomic_write, write_text
 
 if TYPE_CHECKING:
     import jinja2
-
     from svf_edge.export.bundle import Bundle
+
     from svf_edge.tasks.pose import Pose2d
 
 _VERDICTS = {
@@ -40,11 +41,12 @@ def write_report(
     The page has its styles, plots and pictures inside and asks for nothing over the network. `notes` are further
     sentences to show under the summary, such as what a runtime that did not run was seen to do.
 
-    Raises `MissingPackage` without jinja2 or matplotlib.
+    Raises `MissingPackage` without jinja2 or matplotlib, and `UnsupportedInput` when no runtime was compared.
     """
     path = Path(path)
     rates = firing_rates(parity)
     done = work(bundle.program(), rates)
+    samples = {variant.runtime: variant.measurement.samples for variant in bench.variants if variant.measurement}
     page = _template().render(
         bundle=bundle,
         manifest=bundle.manifest,
@@ -55,7 +57,7 @@ def write_report(
         notes=notes,
         groups=layer_groups([tap.layer for tap in bundle.manifest.taps]),
         matrix=matrix(parity, bundle),
-        latency_plot=plots.latency_plot({v.runtime: v.measurement.samples for v in bench.variants if v.measurement}),
+        latency_plot=plots.latency_plot(samples) if samples else "",
         rates_plot=plots.rates_plot(rates),
         frames=_frames(bundle),
         card=list(_flatten(bundle.manifest.model)),
@@ -78,7 +80,9 @@ def write_report(
 
 def firing_rates(parity: ParityReport) -> dict[str, float]:
     """Spikes per neuron and time step of every layer, over all clips, as the reference fired them."""
-    source = next(entry for entry in parity.runtimes if entry.clips)
+    source = next((entry for entry in parity.runtimes if entry.clips), None)
+    if source is None:
+        raise UnsupportedInput("no runtime was compared, so there is nothing to report; add --runtime reference")
     fired: dict[str, int] = {}
     total: dict[str, int] = {}
     for clip in source.clips:
@@ -103,7 +107,9 @@ def layer_groups(layers: Sequence[str]) -> dict[str, list[str]]:
 def matrix(parity: ParityReport, bundle: Bundle) -> dict[str, dict[str, tuple[int, int]]]:
     """Spikes compared and differing by runtime and layer group."""
     groups = layer_groups([tap.layer for tap in bundle.manifest.taps])
-    return {entry.runtime: {name: _sums(entry, set(group)) for name, group in groups.items()} for entry in parity.runtimes}
+    return {
+        entry.runtime: {name: _sums(entry, set(group)) for name, group in groups.items()} for entry in parity.runtimes
+    }
 
 
 def _sums(entry: RuntimeParity, group: set[str]) -> tuple[int, int]:
@@ -157,7 +163,7 @@ def _flatten(card: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]
     for key, value in card.items():
         name = f"{prefix}{key}".replace("_", " ")
         if isinstance(value, Mapping):
-            rows += _flatten(value, f"{name} › ")
+            rows += _flatten(value, f"{name} / ")
         elif isinstance(value, float):
             rows.append((name, f"{value:.4g}"))
         elif isinstance(value, list | tuple):

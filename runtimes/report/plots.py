@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from svf_edge.runtimes.base import Clip
 
 from svf_edge.errors import MissingPackage
-from svf_edge.runtimes.base import Clip
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +24,7 @@ INK = "#1f2933"
 FAINT = "#9aa5b1"
 ACCENT = "#0b7285"
 WARM = "#e8590c"
-_STYLE = {
+_STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "svf-edge",
     "font.family": "sans-serif",
@@ -103,7 +103,7 @@ def _draw(axis: Axes, points: Any, confidence: Any, edges: Sequence[tuple[int, i
     for start, end in edges:
         sure = float(min(confidence[start], confidence[end]))
         axis.plot(*points[[start, end]].T, color="#ffd43b", lw=1.8, alpha=0.25 + 0.75 * sure, solid_capstyle="round")
-    axis.scatter(*points.T, s=14, color=WARM, edgecolors="white", linewidths=0.6, zorder=3)
+    axis.scatter(points[:, 0], points[:, 1], s=14, color=WARM, edgecolors="white", linewidths=0.6, zorder=3)
 
 
 @contextmanager

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from svf_edge.export.bundle import Bundle
+from svf_edge.runtimes.clips import load_clips
+from svf_edge.runtimes.latency import BenchReport, run_bench
+from svf_edge.runtimes.parity import ParityReport, run_parity
+from svf_edge.runtimes.report import write_report
+from svf_edge.runtimes.report.page import firing_rates, layer_groups
+from svf_edge.runtimes.report.work import work
+
+from svf_edge.errors import UnsupportedInput
+from svf_edge.program import Conv, Program
+
+NAMES = ["reference", "onnxruntime portable"]
+
+
+@pytest.fixture(scope="module")
+def results(bundle: Bundle) -> tuple[ParityReport, BenchReport]:
+    return run_parity(bundle, load_clips(bundle), NAMES), run_bench(bundle, NAMES, runs=6, rounds=2)
+
+
+class References(HTMLParser):
+    """Everything in a page that a browser would fetch, and how often each element occurs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fetched: list[str] = []
+        self.elements: dict[str, int] = {}
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.elements[tag] = self.elements.get(tag, 0) + 1
+        self.fetched += [
+            value or "" for name, value in attributes if name in ("src", "href", "xlink:href", "srcset", "data")
+        ]
+
+
+def test_the_page_needs_nothing_but_itself(
+    bundle: Bundle, results: tuple[ParityReport, BenchReport], tmp_path: Path
+) -> None:
+    path = tmp_path / "report.html"
+    write_report(bundle, *results, path, notes=["a <note> that must be escaped"])
+    page = path.read_text()
+    found = References()
+    found.feed(page)
+    assert all(link.startswith(("data:image/png;base64,", "#")) for link in found.fetched)
+    assert found.elements["svg"] == 2 and found.elements["img"] == 1
+    assert "script" not in found.elements and "link" not in found.elements
+    assert not re.search(r"https?://|@import|url\((?!#)", page)
+    assert "a &lt;note&gt; that must be escaped" in page
+    assert "Same spikes on every runtime that ran" in page
+    for name in NAMES:
+        assert name in page
+    stored = json.loads(path.with_suffix(".json").read_text())
+    assert ParityReport.model_validate(stored["parity"]) == results[0]
+    assert BenchReport.model_validate(stored["bench"]) == results[1]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["report.html", "report.json"]
+
+
+def test_a_failure_is_what_the_page_says_first(
+    bundle: Bundle, results: tuple[ParityReport, BenchReport], tmp_path: Path
+) -> None:
+    parity, bench = results
+    broken = parity.runtimes[1].model_copy(update={"failure": "it broke"})
+    failed = parity.model_copy(update={"runtimes": (parity.runtimes[0], broken)})
+    write_report(bundle, failed, bench, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "Parity is not shown" in page and "it broke" in page and "Same spikes" not in page
+
+
+def test_nothing_half_written_is_left(
+    bundle: Bundle, results: tuple[ParityReport, BenchReport], tmp_path: Path
+) -> None:
+    path = tmp_path / "report.html"
+    path.write_text("the page before")
+    with pytest.raises(UnsupportedInput, match="nothing to report"):
+        write_report(bundle, results[0].model_copy(update={"runtimes": ()}), results[1], path)
+    assert path.read_text() == "the page before"
+    assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_firing_rates_are_those_of_the_reference(
+    bundle: Bundle, program: Program, results: tuple[ParityReport, BenchReport]
+) -> None:
+    from svf_edge.program import run
+
+    trace = run(program, bundle.golden("golden")[0])
+    rates = firing_rates(results[0])
+    assert rates == {name: pytest.approx(float(np.mean(spikes))) for name, spikes in trace.spikes.items()}
+    assert min(rates.values()) > 0 and max(rates.values()) < 1
+
+
+def test_work_counts_every_convolution_once(program: Program) -> None:
+    rates = {lif.name: 0.5 for lif in program.lifs}
+    counted = work(program, rates)
+    sizes = {
+        node.name: int(np.prod(program.types[node.name].shape)) * node.weight[0].size
+        for node in program.nodes
+        if isinstance(node, Conv)
+    }
+    assert counted.frames == sizes["stem"]
+    assert counted.spikes + counted.frames + counted.int8 == sum(sizes.values())
+    assert counted.additions == pytest.approx(counted.spikes / 2, abs=1)
+    steps, channels, height, width = program.types["attn"].shape
+    assert counted.attention == 2 * steps * height * width * channels * (channels // 4)
+
+
+def test_layers_are_grouped_by_block() -> None:
+    layers = [f"stage{s}.{b}.{part}.lif" for s in range(3) for b in range(6) for part in ("mlp", "attn")]
+    groups = layer_groups(layers)
+    assert list(groups) == ["stage0", "stage1", "stage2"]
+    assert [layer for group in groups.values() for layer in group] == layers
+    assert layer_groups(["a.lif", "head"]) == {"a": ["a.lif"], "head": ["head"]}
