@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 
 from svf_edge.calib.batchnorm import reestimate
 from svf_edge.calib.exponents import inner_exponents
@@ -20,8 +20,8 @@ from svf_edge.data.synthetic import GENERATOR_VERSION, PoseSample, SyntheticPose
 from svf_edge.errors import BadFile, MissingPackage, UnsupportedInput
 from svf_edge.files import write_text
 from svf_edge.model.config import PoseHead
-from svf_edge.model.network import SpikeVideoFormer, tracked_rates
 from svf_edge.model.heads import Pose
+from svf_edge.model.network import SpikeVideoFormer, tracked_rates
 from svf_edge.model_store import load_model, save_model
 from svf_edge.quant import is_quantised, quantise
 from svf_edge.tasks.pose import bin_frequency, inside, simcc_loss
@@ -118,9 +118,7 @@ def train(config: TrainConfig, folder: str | Path) -> Path:
     validation = stack(dataset("val", config.validation_clips, config))
     float_path, folded_path = folder / "float.safetensors", folder / "folded.safetensors"
     if not float_path.exists():
-        lightning.seed_everything(config.seed, verbose=False)
-        model = SpikeVideoFormer(config.model)
-        _start_head(model, config)
+        model = start_model(config)
         _fit(model, config, config.float_phase, validation, folder / "float")
         reestimate(model, _calibration(config))
         _save(model, config, validation, float_path, {})
@@ -136,14 +134,24 @@ def train(config: TrainConfig, folder: str | Path) -> Path:
     return result
 
 
+def start_model(config: TrainConfig) -> SpikeVideoFormer:
+    """The untrained model of a run: seeded, its head at the marginal distribution of the joints."""
+    lightning.seed_everything(config.seed, verbose=False)
+    model = SpikeVideoFormer(config.model)
+    joints, size = stack(dataset("train", config.calibration_clips, config))["joints"], config.model.frame_size
+    assert isinstance(model.head, Pose) and isinstance(config.model.head, PoseHead)
+    model.head.start_from(bin_frequency(joints, inside(joints, size), config.model.head, size))
+    return model
+
+
 def dataset(split: str, clips: int, config: TrainConfig) -> SyntheticPoseDataset:
     """The synthetic clips that a run's model takes."""
     return SyntheticPoseDataset(split, clips, config.model.frames, config.model.frame_size, config.seed)
 
 
-def stack(clips: SyntheticPoseDataset) -> PoseSample:
+def stack(clips: Dataset[PoseSample]) -> PoseSample:
     """All of a (small) data set as one batch."""
-    samples = [clips[index] for index in range(len(clips))]
+    samples = [clips[index] for index in range(len(clips))]  # type: ignore[arg-type]
     return PoseSample(
         frames=torch.stack([sample["frames"] for sample in samples]),
         joints=torch.stack([sample["joints"] for sample in samples]),
@@ -170,19 +178,12 @@ def _calibration(config: TrainConfig) -> Iterator[Tensor]:
     return iter(clips["frames"].split(config.batch_size))
 
 
-def _start_head(model: SpikeVideoFormer, config: TrainConfig) -> None:
-    clips = stack(dataset("train", config.calibration_clips, config))
-    size = config.model.frame_size
-    assert isinstance(model.head, Pose) and isinstance(config.model.head, PoseHead)
-    model.head.start_from(bin_frequency(clips["joints"], inside(clips["joints"], size), config.model.head, size))
-
-
 def _fit(model: SpikeVideoFormer, config: TrainConfig, phase: Phase, validation: PoseSample, folder: Path) -> None:
     """Run one phase, from its last checkpoint if there is one."""
     # The float phase draws its clips from the start of the stream, the QAT phase draws the ones after those.
     offset = config.float_phase.epochs * config.float_phase.clips_per_epoch if is_quantised(model) else 0
     length = offset + phase.epochs * phase.clips_per_epoch
-    clips = torch.utils.data.Subset(dataset("train", length, config), range(offset, length))
+    clips = Subset(dataset("train", length, config), range(offset, length))
     loader = DataLoader(
         clips, config.batch_size, sampler=NewClips(phase.clips_per_epoch), num_workers=config.workers
     )
@@ -193,12 +194,12 @@ def _fit(model: SpikeVideoFormer, config: TrainConfig, phase: Phase, validation:
         devices=1,
         max_epochs=phase.epochs,
         gradient_clip_val=1.0,
-        logger=CSVLogger(folder, name="", version="log"),
+        logger=CSVLogger(folder, name="log"),
         callbacks=[
             ModelCheckpoint(folder, filename="last", save_top_k=1, every_n_epochs=1, enable_version_counter=False),
             LearningRateMonitor("step"),
         ],
-        log_every_n_steps=20,
+        log_every_n_steps=min(20, len(loader)),
         enable_model_summary=False,
     )
     task = PoseTraining(model, config, phase, validation)

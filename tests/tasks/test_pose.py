@@ -1,0 +1,70 @@
+"""SimCC loss and decoding."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from svf_edge.model.config import PoseHead
+from svf_edge.tasks.pose import bin_frequency, decode, inside, simcc_loss, simcc_targets
+
+HEAD = PoseHead(joints=3, bins=32)
+SIZE = (48, 64)  # height, width
+
+
+def random_joints() -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(4, 5, 3, 2, generator=generator) * torch.tensor([50.0, 34.0]) + 7
+
+
+def test_decoding_inverts_the_targets() -> None:
+    joints = random_joints()
+    scores = simcc_targets(joints, SIZE, HEAD.bins, 1.5).log().clamp(min=-30).flatten(-3)
+    pose = decode(scores.numpy(), HEAD, SIZE)
+    assert pose.points.shape == (4, 5, 3, 2) and pose.confidence.shape == (4, 5, 3)
+    assert np.abs(pose.points - joints.numpy()).max() < 0.2  # a bin is 2 by 1.5 pixels
+    assert pose.confidence.min() > 0.9
+
+
+def test_integer_scores_decode_like_their_values() -> None:
+    scores = np.random.default_rng(0).integers(-2000, 2000, (4, 3 * 2 * 32), dtype=np.int32)
+    a, b = decode(scores, HEAD, SIZE, exponent=8), decode(scores.astype(np.float32) / 256, HEAD, SIZE)
+    np.testing.assert_array_equal(a.points, b.points)
+
+
+def test_two_peaks_are_not_averaged() -> None:
+    scores = np.full((3, 2, 32), -10.0, dtype=np.float32)
+    scores[..., 4], scores[..., 28] = 5.0, 4.8
+    pose = decode(scores.ravel(), HEAD, SIZE)
+    np.testing.assert_allclose(pose.points, np.tile([4.5 * 2, 4.5 * 1.5], (3, 1)), atol=0.01)
+    assert 0.4 < pose.confidence.max() < 0.7
+
+
+def test_joints_outside_do_not_count() -> None:
+    joints = random_joints()
+    joints[0, 0, 0] = torch.tensor([-3.0, 20.0])
+    joints[1, 1, 1] = torch.tensor([64.0, 20.0])
+    counted = inside(joints, SIZE)
+    assert int((~counted).sum()) == 2 and not counted[0, 0, 0] and not counted[1, 1, 1]
+    scores = torch.zeros(4, 5, 3 * 2 * 32, requires_grad=True)
+    simcc_loss(scores, joints, counted, HEAD, SIZE, 1.5).backward()
+    assert scores.grad is not None
+    per_joint = scores.grad.unflatten(-1, (3, 2, 32)).abs().sum((-1, -2))
+    assert torch.equal(per_joint > 0, counted)
+
+
+def test_loss_is_least_at_the_targets() -> None:
+    joints = random_joints()
+    counted = inside(joints, SIZE)
+    perfect = simcc_targets(joints, SIZE, HEAD.bins, 1.5).log().clamp(min=-60).flatten(-3)
+    best = simcc_loss(perfect, joints, counted, HEAD, SIZE, 1.5)
+    assert best < simcc_loss(perfect.roll(1, -1), joints, counted, HEAD, SIZE, 1.5)
+    assert best < simcc_loss(torch.zeros_like(perfect), joints, counted, HEAD, SIZE, 1.5)
+
+
+def test_frequency_counts_joints() -> None:
+    joints = random_joints()
+    counted = inside(joints, SIZE)
+    frequency = bin_frequency(joints, counted, HEAD, SIZE)
+    assert frequency.shape == (3, 2, 32)
+    torch.testing.assert_close(frequency.sum(-1), torch.full((3, 2), 20.0))

@@ -1,0 +1,178 @@
+"""A short run of the real thing: it learns, survives SIGKILL, and its result freezes bit for bit."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import Subset
+
+from svf_edge.calib.batchnorm import reestimate
+from svf_edge.errors import BadFile, UnsupportedInput
+from svf_edge.model.config import PoseHead, model_config
+from svf_edge.model.network import SpikeVideoFormer
+from svf_edge.model_store import load_model, save_model
+from svf_edge.program.freeze import freeze
+from svf_edge.program.interpret import run
+from svf_edge.program.ranges import prove
+from svf_edge.tasks.pose import inside, simcc_loss
+from svf_edge.training import dataset, stack, start_model, train
+from svf_edge.training_config import TrainConfig, load_train_config
+from tests.models import float_model, quantised_model, spikes_of
+
+CONFIG = """
+name: smoke
+model: {size: tiny, frames: 2, frame_size: [48, 48]}
+float_phase: {epochs: 4, clips_per_epoch: 160, learning_rate: 0.003}
+qat_phase: {epochs: 1, clips_per_epoch: 64, learning_rate: 0.0005}
+batch_size: 8
+validation_clips: 16
+calibration_clips: 32
+workers: 0
+"""
+
+RUN = """
+import sys
+from svf_edge.training import train
+from svf_edge.training_config import load_train_config
+train(load_train_config(sys.argv[1]), sys.argv[2])
+"""
+
+
+@pytest.fixture(scope="module")
+def config_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("train") / "smoke.yaml"
+    path.write_text(CONFIG)
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(config_path: Path) -> Path:
+    """A run that was killed after its first epochs and then went on; the folder."""
+    folder = config_path.parent / "run"
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUN, str(config_path), str(folder)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    last = folder / "float" / "last.ckpt"
+    deadline = time.monotonic() + 120
+    while not last.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert last.exists() and not (folder / "float.safetensors").exists()
+    train(load_train_config(config_path), folder)
+    return folder
+
+
+def test_it_goes_on_where_it_was_killed(finished: Path) -> None:
+    """The second session's log starts after the epochs of the first and ends where an unbroken run does."""
+    first, second = sorted((finished / "float" / "log").glob("version_*"))
+    with (second / "metrics.csv").open() as file:
+        steps = [int(row["step"]) for row in csv.DictReader(file)]
+    assert min(steps) >= 20 and max(steps) == 4 * 20 - 1
+
+
+def test_the_loss_went_down(finished: Path, config_path: Path) -> None:
+    """From the untrained model to the quantised result, on clips that neither has seen."""
+    config = load_train_config(config_path)
+    head, size = config.model.head, config.model.frame_size
+    assert isinstance(head, PoseHead)
+    clips = stack(Subset(dataset("train", 5000, config), range(4900, 5000)))
+
+    def loss(model: SpikeVideoFormer) -> float:
+        with torch.no_grad():
+            scores = model(clips["frames"])
+        counted = inside(clips["joints"], size)
+        return float(simcc_loss(scores, clips["joints"], counted, head, size, config.sigma))
+
+    start = start_model(config)
+    reestimate(start, [clips["frames"]])
+    trained, _ = load_model(finished / "model.safetensors")
+    assert loss(trained) < loss(start.eval()) - 0.05
+
+
+def test_the_result_says_how_it_came_to_be(finished: Path, config_path: Path) -> None:
+    model, meta = load_model(finished / "model.safetensors")
+    assert TrainConfig.model_validate(meta["training"]) == load_train_config(config_path)
+    assert meta["metrics"].keys() == meta["float"].keys() == meta["post_training_quantisation"].keys()
+    assert meta["firing_rates"].keys() == model.lifs().keys()
+
+
+def test_the_result_freezes_bit_for_bit(finished: Path) -> None:
+    model, meta = load_model(finished / "model.safetensors")
+    program = freeze(model, meta=meta)
+    prove(program, "float32")
+    clip = dataset("val", 1, TrainConfig.model_validate(meta["training"]))[0]["frames"].numpy()
+    scores, spikes = spikes_of(model, clip)
+    trace = run(program, clip)
+    for name, expected in trace.spikes.items():
+        np.testing.assert_array_equal(spikes[name], expected, err_msg=name)
+    np.testing.assert_array_equal(scores.numpy() * 256, trace.outputs["pose"][:, :, 0, 0])
+    assert 0.01 < np.mean([s.mean() for s in trace.spikes.values()]) < 0.5
+
+
+def test_a_finished_run_is_not_repeated(finished: Path, config_path: Path) -> None:
+    before = (finished / "model.safetensors").stat().st_mtime_ns
+    assert train(load_train_config(config_path), finished) == finished / "model.safetensors"
+    assert (finished / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_folder_keeps_to_one_configuration(finished: Path, config_path: Path) -> None:
+    other = load_train_config(config_path).model_copy(update={"seed": 1})
+    with pytest.raises(UnsupportedInput, match="another configuration"):
+        train(other, finished)
+
+
+@pytest.mark.parametrize("quantised", [False, True])
+def test_models_survive_their_file(tmp_path: Path, quantised: bool) -> None:
+    config = model_config("15M", frames=1, frame_size=(32, 32), transformer_blocks=(1, 0))
+    model = (quantised_model if quantised else float_model)(config)
+    save_model(model, tmp_path / "m.safetensors", {"note": 1})
+    loaded, meta = load_model(tmp_path / "m.safetensors")
+    assert meta == {"note": 1} and loaded.config == config
+    clip = np.random.default_rng(0).integers(0, 256, (1, 3, 32, 32), dtype=np.uint8)
+    expected, spikes = spikes_of(model, clip)
+    scores, again = spikes_of(loaded, clip)
+    assert scores.equal(expected) and expected.std() > 0
+    assert all(np.array_equal(spikes[name], again[name]) for name in spikes)
+
+
+def test_weights_of_another_model_are_named(tmp_path: Path) -> None:
+    model = float_model(model_config("tiny"))
+    model.head.maps = model.head.read
+    save_model(model, tmp_path / "m.safetensors", {})
+    with pytest.raises(BadFile, match="do not fit together"):
+        load_model(tmp_path / "m.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("name: [", "not a readable YAML"),
+        (CONFIG.replace("epochs: 4", "epochs: 0"), r"float_phase.epochs"),
+        (CONFIG.replace("size: tiny", "size: tniy"), "did you mean 'tiny'"),
+        (CONFIG + "colour: red", "colour"),
+        ("3", "the file"),
+    ],
+)
+def test_bad_training_configurations_are_named(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises((BadFile, UnsupportedInput), match=words):
+        load_train_config(path)
+
+
+@pytest.mark.parametrize("path", sorted(Path("configs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_configurations_load(path: Path) -> None:
+    assert load_train_config(path).name == path.stem
