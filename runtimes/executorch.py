@@ -139,7 +139,7 @@ class ExecuTorchSession:
 
 
 def _operators_of_ours(path: Path) -> set[str]:
-    """Names `svf::...` in a program file. They are looked for before loading, as the runtime only logs what it lacks."""
+    """Names `svf::...` in a program file, looked for before loading: the runtime only logs what it lacks."""
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             return {name.decode() for name in re.findall(rb"svf::\w+", data)}
