@@ -46,8 +46,11 @@ class Driver:
             self._library = ctypes.CDLL(_DRIVER)
         except OSError as error:
             raise NoGpu(f"needs an NVIDIA GPU ({_DRIVER}, which its driver installs, is not here)") from error
-        for name, arguments in _SIGNATURES.items():
-            getattr(self._library, name).argtypes = arguments
+        try:
+            for name, arguments in _SIGNATURES.items():
+                getattr(self._library, name).argtypes = arguments
+        except AttributeError as error:
+            raise NoGpu(f"needs a newer NVIDIA driver ({error})") from error
         self._device = c_int()
         try:
             self.call("cuInit", 0)

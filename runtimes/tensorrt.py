@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -180,18 +181,6 @@ class TensorRTSession(Session):
     def __init__(self, engine: Engine, library: Path, program: Program, *, taps: bool) -> None:
         """Load `engine`. Raises `NoGpu`, `MissingLibrary`, or `BadFile` for an engine of another GPU or version."""
         self._program = program
-        self._cuda = Context()
-        trt = import_tensorrt(engine.package)
-        self._log = trt.Logger(trt.Logger.ERROR)
-        registry = trt.get_plugin_registry()
-        known = {creator.name for creator in registry.all_creators}
-        if "HammingAttention" not in known and registry.load_library(str(library)) is None:
-            raise MissingLibrary(f"{library}: TensorRT cannot load this plug-in library; build it on this machine")
-        self._runtime = trt.Runtime(self._log)
-        self._engine = self._runtime.deserialize_cuda_engine(engine.path.read_bytes())
-        if self._engine is None:
-            raise BadFile(f"{engine.path}: TensorRT cannot load this engine; delete it, and it is built again")
-        self._context = self._engine.create_execution_context()
         self._results: dict[str, np.ndarray[Any, Any]] = {
             output.name: np.empty(program.types[output.source].shape, np.int32) for output in program.outputs
         }
@@ -199,8 +188,23 @@ class TensorRTSession(Session):
             self._results |= {lif.name: np.empty(program.types[lif.name].shape, np.float32) for lif in program.lifs}
         sizes = {program.frames.name: int(np.prod(program.frames.shape))}
         sizes |= {name: array.nbytes for name, array in self._results.items()}
-        for name, size in sizes.items():
-            self._context.set_tensor_address(name, self._cuda.allocate(name, size))
+        trt = import_tensorrt(engine.package)
+        self._log = trt.Logger(trt.Logger.ERROR)
+        with ExitStack() as undo:
+            self._cuda = Context()
+            undo.callback(self._cuda.close)
+            registry = trt.get_plugin_registry()
+            known = {creator.name for creator in registry.all_creators}
+            if "HammingAttention" not in known and registry.load_library(str(library)) is None:
+                raise MissingLibrary(f"{library}: TensorRT cannot load this plug-in library; build it on this machine")
+            self._runtime = trt.Runtime(self._log)
+            self._engine = self._runtime.deserialize_cuda_engine(engine.path.read_bytes())
+            if self._engine is None:
+                raise BadFile(f"{engine.path}: TensorRT cannot load this engine; delete it, and it is built again")
+            self._context = self._engine.create_execution_context()
+            for name, size in sizes.items():
+                self._context.set_tensor_address(name, self._cuda.allocate(name, size))
+            undo.pop_all()
 
     def run(self, frames: Clip) -> RunResult:
         """Run uint8 frames `[T, C, H, W]`, copies to and from the GPU included."""
