@@ -14,18 +14,23 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from brevitas.nn import QuantConv2d
-from brevitas.quant import Int8WeightPerTensorFixedPoint
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from svf_edge.contract import INT8_MAX
+from svf_edge.errors import MissingPackage
 from svf_edge.model.config import ModelConfig
 from svf_edge.model.heads import SpatialMean
 from svf_edge.model.layers import AttentionLif, ConvNorm
 from svf_edge.model.network import SpikeVideoFormer
 from svf_edge.model.neurons import Lif
+
+try:
+    from brevitas.nn import QuantConv2d
+    from brevitas.quant import Int8WeightPerTensorFixedPoint
+except ImportError as error:
+    raise MissingPackage("brevitas", "train") from error
 
 MAX_SHIFT = 10
 """Accumulators are at most this many bits finer than their output: keeps biases small, costs nothing (the scale of a
@@ -202,16 +207,15 @@ def quantise(model: SpikeVideoFormer, exponents: Mapping[str, int]) -> SpikeVide
     model = copy.deepcopy(model)
     config = model.config
     source = config.input_exponent  # modules are registered in running order: an int8 output feeds the next layer
+    correction = 1.0
     for name, module in list(model.named_modules()):
         if isinstance(module, ConvNorm):
             out = exponents[name] if module.inner else config.fraction_bits
             weight, bias = module.folded()
-            if isinstance(parent := _parent(model, name), nn.Module) and hasattr(parent, "pool"):
-                weight = weight * parent.pool.correction
             conv = module.conv
             padding = tuple(p + module.border for p in conv.padding)
             quantised = QuantConv(
-                weight,
+                weight * correction,
                 bias,
                 stride=conv.stride,
                 padding=padding,
@@ -221,10 +225,10 @@ def quantise(model: SpikeVideoFormer, exponents: Mapping[str, int]) -> SpikeVide
                 saturate=module.inner,
             )
             _replace(model, name, quantised)
-            source = out if module.inner else 0
+            source, correction = out if module.inner else 0, 1.0
         elif isinstance(module, SpatialMean):
             module.quantised = True
-            source = module.out_exponent
+            source, correction = module.out_exponent, module.correction
         elif isinstance(module, AttentionLif):
             a, b = module.affine()
             fraction = attention_fraction(config, module.channels)

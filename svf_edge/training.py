@@ -85,7 +85,7 @@ class PoseTraining(lightning.LightningModule):
     def configure_optimizers(self) -> Any:
         matrices = [p for p in self.model.parameters() if p.ndim > 1]
         vectors = [p for p in self.model.parameters() if p.ndim <= 1]
-        groups = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
+        groups: list[dict[str, Any]] = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
         optimizer = torch.optim.AdamW(groups, lr=self.phase.learning_rate, weight_decay=self.config.weight_decay)
         total = self.phase.epochs * math.ceil(self.phase.clips_per_epoch / self.config.batch_size)
         warmup = max(1, round(self.phase.warmup * total))
@@ -184,9 +184,7 @@ def _fit(model: SpikeVideoFormer, config: TrainConfig, phase: Phase, validation:
     offset = config.float_phase.epochs * config.float_phase.clips_per_epoch if is_quantised(model) else 0
     length = offset + phase.epochs * phase.clips_per_epoch
     clips = Subset(dataset("train", length, config), range(offset, length))
-    loader = DataLoader(
-        clips, config.batch_size, sampler=NewClips(phase.clips_per_epoch), num_workers=config.workers
-    )
+    loader = DataLoader(clips, config.batch_size, sampler=NewClips(phase.clips_per_epoch), num_workers=config.workers)
     last = folder / "last.ckpt"
     trainer = lightning.Trainer(
         default_root_dir=folder,

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from svf_edge.errors import BadFile
+from svf_edge.errors import BadFile, MissingPackage
 from svf_edge.model.config import ModelConfig, model_config
 
 Count = Annotated[int, Field(ge=1)]
@@ -60,6 +59,10 @@ class TrainConfig(_Frozen):
 
 def load_train_config(path: str | Path) -> TrainConfig:
     """Read a training configuration. Raises `BadFile` naming the file and the first bad entry."""
+    try:
+        import yaml
+    except ImportError as error:
+        raise MissingPackage("pyyaml", "train") from error
     path = Path(path)
     try:
         entries = yaml.safe_load(path.read_text(encoding="utf-8"))

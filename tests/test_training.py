@@ -77,7 +77,7 @@ def finished(config_path: Path) -> Path:
 
 def test_it_goes_on_where_it_was_killed(finished: Path) -> None:
     """The second session's log starts after the epochs of the first and ends where an unbroken run does."""
-    first, second = sorted((finished / "float" / "log").glob("version_*"))
+    _, second = sorted((finished / "float" / "log").glob("version_*"))
     with (second / "metrics.csv").open() as file:
         steps = [int(row["step"]) for row in csv.DictReader(file)]
     assert min(steps) >= 20 and max(steps) == 4 * 20 - 1

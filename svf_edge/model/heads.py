@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from svf_edge.model.blocks import make_lif
 from svf_edge.model.config import ClassificationHead, ModelConfig, PoseHead
 from svf_edge.model.layers import ConvNorm
-from svf_edge.model.neurons import Lif
 
 
 class Pose(nn.Module):
@@ -82,6 +81,3 @@ def make_head(config: ModelConfig) -> Pose | Classification:
     if isinstance(config.head, PoseHead):
         return Pose(config, config.head)
     return Classification(config, config.head)
-
-
-__all__ = ["Classification", "Lif", "Pose", "SpatialMean", "make_head"]

@@ -52,9 +52,7 @@ class _Builder:
         return self.put(ir.Add(name, left, right), self.channels[left])
 
 
-def freeze(
-    model: SpikeVideoFormer, *, steps: int | None = None, meta: Mapping[str, Any] | None = None
-) -> ir.Program:
+def freeze(model: SpikeVideoFormer, *, steps: int | None = None, meta: Mapping[str, Any] | None = None) -> ir.Program:
     """The integer program of a quantised model for clips of `steps` frames (default: the configuration's).
 
     Its one output is named after the head: scores `[T, K, 1, 1]` in units of `2^-fraction_bits`. `meta` joins the

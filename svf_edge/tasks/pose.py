@@ -42,7 +42,7 @@ def simcc_targets(joints: Tensor, size: tuple[int, int], bins: int, sigma: float
 def simcc_loss(
     scores: Tensor, joints: Tensor, counted: Tensor, head: PoseHead, size: tuple[int, int], sigma: float
 ) -> Tensor:
-    """Cross-entropy of `scores` `[..., J * 2 * bins]` against Gaussians, averaged over the `counted` joints `[..., J]`."""
+    """Cross-entropy of `scores` `[..., J * 2 * bins]` against Gaussians: the mean over `counted` joints `[..., J]`."""
     scores = scores.unflatten(-1, (head.joints, 2, head.bins))
     target = simcc_targets(joints, size, head.bins, sigma)
     loss = -(target * F.log_softmax(scores, -1)).sum(-1).mean(-1)
@@ -57,9 +57,7 @@ def bin_frequency(joints: Tensor, counted: Tensor, head: PoseHead, size: tuple[i
     return weighted.flatten(0, -4).sum(0)
 
 
-def decode(
-    scores: NDArray[Any], head: PoseHead, size: tuple[int, int], exponent: int = 0, radius: int = 3
-) -> Pose2d:
+def decode(scores: NDArray[Any], head: PoseHead, size: tuple[int, int], exponent: int = 0, radius: int = 3) -> Pose2d:
     """Joints from scores `[..., J * 2 * bins]` (integers in units of `2^-exponent`, or floats with exponent 0).
 
     The best bin of an axis is refined to the mean of its neighbourhood of `radius` bins, weighted by softmax; the mean

@@ -52,4 +52,3 @@ def joints_of(scores: Tensor, model: SpikeVideoFormer) -> Tensor:
     head: Any = model.config.head
     assert isinstance(head, PoseHead)
     return torch.from_numpy(decode(scores.numpy(), head, model.config.frame_size).points)
-

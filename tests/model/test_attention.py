@@ -55,7 +55,7 @@ def test_dot_product(scope: Scope) -> None:
 
 @pytest.mark.parametrize("scope", SCOPES)
 def test_tokens_are_in_time_row_column_order(scope: Scope) -> None:
-    steps, batch, channels, height, width = SHAPE
+    steps, _, _, height, width = SHAPE
     index = torch.arange(steps * height * width).reshape(steps, 1, 1, height, width).expand(SHAPE)
     grouped = group_tokens(index.float(), 3, scope)
     assert grouped.shape[1] == 3 and (grouped.diff(dim=2) > 0).all()

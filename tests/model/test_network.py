@@ -25,7 +25,9 @@ def test_published_parameter_counts(size: str, count: int) -> None:
     assert parameter_count(model) == count
 
 
-@pytest.mark.parametrize(("space_time", "squares"), [("joint", 4), ("spatial", 4), ("factorised", 7), ("hierarchical", 8)])
+@pytest.mark.parametrize(
+    ("space_time", "squares"), [("joint", 4), ("spatial", 4), ("factorised", 7), ("hierarchical", 8)]
+)
 def test_space_time_forms_cost_what_they_say(space_time: str, squares: int) -> None:
     """Parameters of plain 1x1 attention in units of D^2, norms left out."""
     config = model_config("mobile-s", space_time=space_time)
