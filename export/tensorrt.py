@@ -25,6 +25,7 @@ from svf_edge.program.ranges import prove
 try:
     import onnx
     from onnx import TensorProto
+
     from svf_edge.export.onnx.functions import BODY_DOMAIN, DOMAIN, bodies
     from svf_edge.export.onnx.portable import unrolled_lif
     from svf_edge.export.onnx.writer import GraphWriter

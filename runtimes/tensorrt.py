@@ -19,6 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from svf_edge.errors import BadFile, MissingLibrary, MissingPackage, SvfError
+from svf_edge.files import atomic_write, sha256, write_text
+from svf_edge.program import Program
 from svf_edge.runtimes.base import (
     Clip,
     Result,
@@ -33,10 +37,6 @@ from svf_edge.runtimes.base import (
 from svf_edge.runtimes.cuda import Context, Driver, NoGpu
 from svf_edge.runtimes.onnxruntime import with_taps
 from svf_edge.runtimes.tensorrt_worker import Answer, Request, import_tensorrt
-
-from svf_edge.errors import BadFile, MissingLibrary, MissingPackage, SvfError
-from svf_edge.files import atomic_write, sha256, write_text
-from svf_edge.program import Program
 
 if TYPE_CHECKING:
     from svf_edge.export.bundle import Bundle

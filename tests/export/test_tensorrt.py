@@ -9,9 +9,9 @@ import onnx
 import pytest
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
-from svf_edge.export.tensorrt import export_tensorrt, plugin_layers, qdq_model
 
 from svf_edge.errors import RangeError, UnsupportedInput
+from svf_edge.export.tensorrt import export_tensorrt, plugin_layers, qdq_model
 from svf_edge.program import Conv, Output, Program, run
 from tests.export.test_onnx import VARIANTS, run_graph
 from tests.programs import assert_not_silent, loud_program, noise_clip, random_program

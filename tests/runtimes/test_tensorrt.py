@@ -8,9 +8,13 @@ from typing import Any
 
 import onnx
 import pytest
+
+from svf_edge.errors import BadFile, MissingLibrary, MissingPackage, SvfError
 from svf_edge.export.bundle import Bundle, write_bundle
 from svf_edge.export.ops.library import find_library
 from svf_edge.export.tensorrt import export_tensorrt, plugin_layers, qdq_model
+from svf_edge.packing import pack_spikes
+from svf_edge.program import Program, run
 from svf_edge.runtimes.tensorrt import (
     Engine,
     TensorRT,
@@ -20,10 +24,6 @@ from svf_edge.runtimes.tensorrt import (
     tensorrt_report,
     unable_to_run,
 )
-
-from svf_edge.errors import BadFile, MissingLibrary, MissingPackage, SvfError
-from svf_edge.packing import pack_spikes
-from svf_edge.program import Program, run
 from tests.export.test_onnx import VARIANTS
 from tests.programs import noise_clip, random_program
 
