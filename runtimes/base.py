@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from svf_edge.errors import BadFile, MissingLibrary
+from svf_edge.files import sha256
 from svf_edge.packing import Words, pack_spikes
 from svf_edge.program import Program
 from svf_edge.program.interpret import check_frames
@@ -130,6 +131,13 @@ def bundled_graph(bundle: Bundle, runtime: str, dialect: str) -> Artefact | None
         if (artefact.runtime, artefact.dialect) == (runtime, dialect):
             return artefact
     return None
+
+
+def fingerprint(bundle: Bundle) -> str:
+    """SHA-256 of the bundle's manifest, and so of everything in it: stored results say by it what they belong to."""
+    from svf_edge.export.bundle.manifest import MANIFEST
+
+    return sha256(bundle.folder / MANIFEST)
 
 
 def kernel_set(bundle: Bundle) -> dict[str, str]:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from svf_edge.runtimes.base import Clip
 
 from svf_edge.errors import UnsupportedInput
+from svf_edge.runtimes.base import Clip
 
 if TYPE_CHECKING:
     from svf_edge.export.bundle import Bundle

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from svf_edge.errors import SvfError
+from svf_edge.errors import BadFile, SvfError
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+
     from svf_edge.export.bundle import Bundle
     from svf_edge.runtimes.base import Progress
+
+Stored = TypeVar("Stored", bound="BaseModel")
 
 BundleArgument = Annotated[Path, typer.Argument(help="Bundle folder made by `svf-edge export`.", show_default=False)]
 RuntimeOption = Annotated[
@@ -54,6 +57,7 @@ def parity(
     """
     from rich.console import Console
     from rich.markup import escape
+
     from svf_edge.export.bundle import Bundle
     from svf_edge.runtimes.clips import load_clips
     from svf_edge.runtimes.parity import run_parity
@@ -89,6 +93,7 @@ def bench(
     Example: `svf-edge bench bundle --runtime "onnxruntime packed" --threads 2 --runs 200`
     """
     from rich.console import Console
+
     from svf_edge.export.bundle import Bundle
     from svf_edge.runtimes.latency import run_bench
     from svf_edge.runtimes.tables import bench_tables
@@ -113,6 +118,12 @@ def report(
     threads: ThreadsOption = 1,
     runs: RunsOption = 100,
     seconds: SecondsOption = 20.0,
+    parity_result: Annotated[
+        Path | None, typer.Option("--parity", help="Result of `svf-edge parity --json`, instead of a new run.")
+    ] = None,
+    bench_result: Annotated[
+        Path | None, typer.Option("--bench", help="Result of `svf-edge bench --json`, instead of a new run.")
+    ] = None,
 ) -> None:
     """Write one self-contained HTML page: parity, latency, sizes, firing rates, frames with the pose drawn.
 
@@ -121,19 +132,25 @@ def report(
     Example: `svf-edge report bundle --clip person.mp4 -o report.html`
     """
     from rich.console import Console
+
     from svf_edge.export.bundle import Bundle
     from svf_edge.runtimes.clips import load_clips
-    from svf_edge.runtimes.latency import run_bench
-    from svf_edge.runtimes.parity import run_parity
+    from svf_edge.runtimes.latency import BenchReport, run_bench
+    from svf_edge.runtimes.parity import ParityReport, run_parity
     from svf_edge.runtimes.report import write_report
     from svf_edge.runtimes.tables import summary_table
 
     opened = Bundle.open(bundle)
-    clips = load_clips(opened, clip or [], windows=windows)
     with _bar() as progress:
-        compared = run_parity(opened, clips, runtime, progress, threads=threads)
-    with _bar() as progress:
-        measured = run_bench(opened, runtime, progress, threads=threads, runs=runs, seconds=seconds)
+        if parity_result is not None:
+            compared = _stored(parity_result, ParityReport)
+        else:
+            clips = load_clips(opened, clip or [], windows=windows)
+            compared = run_parity(opened, clips, runtime, progress, threads=threads)
+        if bench_result is not None:
+            measured = _stored(bench_result, BenchReport)
+        else:
+            measured = run_bench(opened, runtime, progress, threads=threads, runs=runs, seconds=seconds)
     write_report(opened, compared, measured, output, notes=_tensorrt_note(opened))
     console = Console()
     console.print(summary_table(compared, measured))
@@ -176,3 +193,18 @@ def _store(result: BaseModel, path: Path | None) -> None:
 
     if path is not None:
         write_text(path, result.model_dump_json(indent=1) + "\n")
+
+
+def _stored(path: Path, kind: type[Stored]) -> Stored:
+    from pydantic import ValidationError
+
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise BadFile(f"{path}: cannot be read ({error.strerror}); make it with --json") from error
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"]))
+        raise BadFile(
+            f"{path}: not a {kind.__name__} ({where}: {problem['msg']}); make it again with --json"
+        ) from error

@@ -8,6 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from svf_edge.errors import BadFile
+from svf_edge.program import Program
 from svf_edge.runtimes.base import (
     Clip,
     RunResult,
@@ -19,9 +21,6 @@ from svf_edge.runtimes.base import (
     kernel_set,
     named_results,
 )
-
-from svf_edge.errors import BadFile
-from svf_edge.program import Program
 
 if TYPE_CHECKING:
     from svf_edge.export.bundle import Bundle

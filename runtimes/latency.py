@@ -15,13 +15,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
-from svf_edge.runtimes.base import Progress, Result, Runtime, no_progress
+
+from svf_edge.errors import SvfError
+from svf_edge.runtimes.base import Progress, Result, Runtime, fingerprint, no_progress
 from svf_edge.runtimes.latency_worker import Loaded, Round
 from svf_edge.runtimes.machine import Machine, machine
 from svf_edge.runtimes.process import Worker
 from svf_edge.runtimes.registry import find_runtimes
-
-from svf_edge.errors import SvfError
 
 if TYPE_CHECKING:
     from svf_edge.export.bundle import Bundle
@@ -125,6 +125,7 @@ class BenchReport(Result):
     """All variants under the same conditions. True when every one that can run here was measured and is exact."""
 
     bundle: str
+    fingerprint: str
     when: str
     clip: str
     threads: int
@@ -213,6 +214,7 @@ def run_bench(
     progress("bench", 1.0)
     return BenchReport(
         bundle=str(bundle.folder),
+        fingerprint=fingerprint(bundle),
         when=datetime.now(UTC).isoformat(timespec="seconds"),
         clip=clip,
         threads=threads,

@@ -13,10 +13,10 @@ import time
 from typing import BinaryIO
 
 from pydantic import BaseModel
-from svf_edge.runtimes.base import Clip, Result, Session
-from svf_edge.runtimes.machine import frequency_mhz, peak_memory, resident_memory
 
 from svf_edge.errors import SvfError
+from svf_edge.runtimes.base import Clip, Result, Session
+from svf_edge.runtimes.machine import frequency_mhz, peak_memory, resident_memory
 
 
 class Loaded(Result):

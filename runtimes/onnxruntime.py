@@ -6,6 +6,9 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from svf_edge.errors import BadFile, MissingLibrary, MissingPackage
+from svf_edge.packing import word_count
+from svf_edge.program import Program
 from svf_edge.runtimes.base import (
     Clip,
     RunResult,
@@ -17,10 +20,6 @@ from svf_edge.runtimes.base import (
     kernel_set,
     named_results,
 )
-
-from svf_edge.errors import BadFile, MissingLibrary, MissingPackage
-from svf_edge.packing import word_count
-from svf_edge.program import Program
 
 if TYPE_CHECKING:
     from svf_edge.export.bundle import Bundle

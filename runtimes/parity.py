@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from svf_edge.runtimes.base import Clip, Progress, Result, RunResult, Runtime, no_progress
-from svf_edge.runtimes.registry import find_runtimes
 
 from svf_edge.errors import SvfError
 from svf_edge.packing import Words, digest, pack_last, pack_spikes, unpack_last
 from svf_edge.program import Lif, Program, Trace
 from svf_edge.program import run as interpret
+from svf_edge.runtimes.base import Clip, Progress, Result, RunResult, Runtime, fingerprint, no_progress
+from svf_edge.runtimes.registry import find_runtimes
 
 if TYPE_CHECKING:
     from svf_edge.export.bundle import Bundle
@@ -164,6 +164,7 @@ class ParityReport(Result):
     """
 
     bundle: str
+    fingerprint: str
     clips: tuple[str, ...]
     runtimes: tuple[RuntimeParity, ...]
     required: tuple[str, ...] = ()
@@ -206,7 +207,11 @@ def run_parity(
         entries.append(_runtime(runtime, bundle, program, clips, traces, threads))
     progress("parity", 1.0)
     return ParityReport(
-        bundle=str(bundle.folder), clips=tuple(clips), runtimes=tuple(entries), required=tuple(runtimes or ())
+        bundle=str(bundle.folder),
+        fingerprint=fingerprint(bundle),
+        clips=tuple(clips),
+        runtimes=tuple(entries),
+        required=tuple(runtimes or ()),
     )
 
 

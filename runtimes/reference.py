@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from svf_edge.runtimes.base import Clip, RunResult, Runtime, Session
-
 from svf_edge.packing import pack_spikes
 from svf_edge.program import Program, run
+from svf_edge.runtimes.base import Clip, RunResult, Runtime, Session
 
 if TYPE_CHECKING:
     from svf_edge.export.bundle import Bundle

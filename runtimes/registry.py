@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from difflib import get_close_matches
 
+from svf_edge.errors import UnsupportedInput
 from svf_edge.runtimes.base import Runtime
 from svf_edge.runtimes.executorch_harness import ExecuTorch
 from svf_edge.runtimes.onnxruntime import OnnxRuntime
 from svf_edge.runtimes.reference import ReferenceRuntime
 from svf_edge.runtimes.tensorrt import TensorRT
-
-from svf_edge.errors import UnsupportedInput
 
 _ALL: tuple[Runtime, ...] = (
     ReferenceRuntime(),

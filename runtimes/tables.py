@@ -8,6 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
+
 from svf_edge.runtimes.latency import BenchReport, VariantBench
 from svf_edge.runtimes.parity import ParityReport, RuntimeParity
 

@@ -7,19 +7,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from svf_edge.errors import MissingPackage, UnsupportedInput
+from svf_edge.files import atomic_write, write_text
+from svf_edge.runtimes.base import fingerprint
 from svf_edge.runtimes.latency import BenchReport
 from svf_edge.runtimes.parity import ParityReport, RuntimeParity
 from svf_edge.runtimes.report import plots
 from svf_edge.runtimes.report.work import Work, work
 from svf_edge.runtimes.tables import conditions, kilobytes, mebibytes, millions, milliseconds
 
-from svf_edge.errors import MissingPackage, UnsupportedInput
-from svf_edge.files import atomic_write, write_text
-
 if TYPE_CHECKING:
     import jinja2
-    from svf_edge.export.bundle import Bundle
 
+    from svf_edge.export.bundle import Bundle
     from svf_edge.tasks.pose import Pose2d
 
 _VERDICTS = {
@@ -41,9 +41,15 @@ def write_report(
     The page has its styles, plots and pictures inside and asks for nothing over the network. `notes` are further
     sentences to show under the summary, such as what a runtime that did not run was seen to do.
 
-    Raises `MissingPackage` without jinja2 or matplotlib, and `UnsupportedInput` when no runtime was compared.
+    Raises `MissingPackage` without jinja2 or matplotlib, and `UnsupportedInput` when no runtime was compared or
+    a result is of another bundle.
     """
     path = Path(path)
+    for result in (parity, bench):
+        if result.fingerprint != fingerprint(bundle):
+            raise UnsupportedInput(
+                f"a result of {result.bundle} is not one of {bundle.folder} as it is now; run it again"
+            )
     rates = firing_rates(parity)
     done = work(bundle.program(), rates)
     samples = {variant.runtime: variant.measurement.samples for variant in bench.variants if variant.measurement}
@@ -60,7 +66,7 @@ def write_report(
         latency_plot=plots.latency_plot(samples) if samples else "",
         rates_plot=plots.rates_plot(rates),
         frames=_frames(bundle),
-        card=list(_flatten(bundle.manifest.model)),
+        card=_card(bundle.manifest.model),
         work=done,
         conditions=conditions(bench),
         measured={variant.runtime: variant for variant in bench.variants},
@@ -93,13 +99,13 @@ def firing_rates(parity: ParityReport) -> dict[str, float]:
 
 
 def layer_groups(layers: Sequence[str]) -> dict[str, list[str]]:
-    """Layers by the block they belong to: the longest name prefix that makes at most 16 groups."""
+    """Layers by the block they belong to: the longest name prefix that makes at most 12 groups."""
     for depth in (3, 2, 1):
         groups: dict[str, list[str]] = {}
         for layer in layers:
             parts = layer.split(".")
             groups.setdefault(".".join(parts[: min(depth, max(len(parts) - 1, 1))]), []).append(layer)
-        if len(groups) <= 16:
+        if len(groups) <= 12:
             break
     return groups
 
@@ -158,10 +164,18 @@ def _pose(bundle: Bundle, outputs: Mapping[str, Any]) -> Pose2d | None:
     return decode(scores, PoseHead.model_validate(head), (height, width), spec.exponent)
 
 
+def _card(meta: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The program's meta as rows, what it reaches first; firing rates have a plot of their own."""
+    first = {key: meta[key] for key in ("metrics",) if key in meta}
+    return _flatten({**first, **{key: value for key, value in meta.items() if key != "firing_rates"}})
+
+
 def _flatten(card: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     rows: list[tuple[str, str]] = []
     for key, value in card.items():
         name = f"{prefix}{key}".replace("_", " ")
+        if prefix and key == "model":
+            continue  # the configuration again, as part of the training's
         if isinstance(value, Mapping):
             rows += _flatten(value, f"{name} / ")
         elif isinstance(value, float):

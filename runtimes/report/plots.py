@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from svf_edge.runtimes.base import Clip
 
 from svf_edge.errors import MissingPackage
+from svf_edge.runtimes.base import Clip
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from svf_edge.runtimes.base import Result
 
 from svf_edge.program import Attention, Conv, Program
+from svf_edge.runtimes.base import Result
 
 
 class Work(Result):

@@ -11,11 +11,11 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
+
+from svf_edge.errors import MissingLibrary
 from svf_edge.export.bundle import Bundle, Manifest
 from svf_edge.export.bundle.manifest import MANIFEST, FileEntry
 from svf_edge.export.ops import find_library
-
-from svf_edge.errors import MissingLibrary
 from svf_edge.files import sha256
 from svf_edge.program import Lif, Program
 

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from svf_edge.export.bundle import Bundle, write_bundle
 
+from svf_edge.export.bundle import Bundle, write_bundle
 from svf_edge.program import Program
 from tests.programs import noise_clip, random_program
 

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
+from typer.testing import CliRunner
+
+from svf_edge.errors import BadFile, UnsupportedInput
 from svf_edge.export.bundle import Bundle
 from svf_edge.runtimes import commands
 from svf_edge.runtimes.parity import ParityReport
-from typer.testing import CliRunner
-
-from tests.runtimes.bundles import edit_initializer, forge
+from tests.runtimes.bundles import edit_initializer, forge, rewrite
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +60,27 @@ def test_report_writes_the_page(app: typer.Typer, bundle: Bundle, tmp_path: Path
     assert done.exit_code == 0, done.output
     assert path.read_text().startswith("<!doctype html>")
     assert path.with_suffix(".json").is_file()
+
+
+def test_report_from_stored_results(app: typer.Typer, bundle: Bundle, tmp_path: Path) -> None:
+    for command in ("parity", "bench"):
+        stored = str(tmp_path / f"{command}.json")
+        done = CliRunner().invoke(app, [command, str(bundle.folder), "-r", "onnxruntime portable", "--json", stored])
+        assert done.exit_code == 0, done.output
+    options = ["--parity", str(tmp_path / "parity.json"), "--bench", str(tmp_path / "bench.json")]
+    page = ["-o", str(tmp_path / "page.html")]
+    done = CliRunner().invoke(app, ["report", str(bundle.folder), *options, *page])
+    assert done.exit_code == 0, done.output
+    measured = json.loads((tmp_path / "page.json").read_text())["bench"]
+    assert measured == json.loads((tmp_path / "bench.json").read_text())
+
+    other = forge(bundle, tmp_path / "b", "golden/golden.safetensors", lambda path: path.write_bytes(path.read_bytes()))
+    other = rewrite(other.folder, other.manifest.model_copy(update={"svf_edge": "another"}))
+    done = CliRunner().invoke(app, ["report", str(other.folder), *options, *page])
+    assert isinstance(done.exception, UnsupportedInput) and str(other.folder) in str(done.exception)
+    swapped = ["--parity", str(tmp_path / "bench.json")]
+    done = CliRunner().invoke(app, ["report", str(bundle.folder), *swapped, *page])
+    assert isinstance(done.exception, BadFile) and "bench.json: not a ParityReport" in str(done.exception)
 
 
 @pytest.mark.parametrize("command", ["parity", "bench", "report"])

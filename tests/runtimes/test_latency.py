@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
+from svf_edge.errors import SvfError, UnsupportedInput
 from svf_edge.export.bundle import Bundle
 from svf_edge.runtimes.latency import BenchReport, Distribution, Measurement, run_bench
 from svf_edge.runtimes.latency_worker import Loaded
 from svf_edge.runtimes.process import Worker
-
-from svf_edge.errors import SvfError, UnsupportedInput
 from tests.runtimes.bundles import needs_library
 
 

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from svf_edge.errors import BadFile, MissingLibrary, SvfError, UnsupportedInput
 from svf_edge.export.bundle import Bundle, write_bundle
+from svf_edge.packing import pack_spikes
+from svf_edge.program import Program, run
 from svf_edge.runtimes.base import RunResult
 from svf_edge.runtimes.clips import GENERATORS, load_clips
 from svf_edge.runtimes.parity import ParityReport, compare, run_parity
 from svf_edge.runtimes.registry import RUNTIMES, find_runtime
-
-from svf_edge.errors import BadFile, MissingLibrary, SvfError, UnsupportedInput
-from svf_edge.packing import pack_spikes
-from svf_edge.program import Program, run
 from tests.programs import noise_clip, random_program
 from tests.runtimes.bundles import edit_initializer, forge, needs_library, rewrite, silent
 

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from svf_edge.errors import UnsupportedInput
 from svf_edge.export.bundle import Bundle
+from svf_edge.program import Conv, Program
 from svf_edge.runtimes.clips import load_clips
 from svf_edge.runtimes.latency import BenchReport, run_bench
 from svf_edge.runtimes.parity import ParityReport, run_parity
 from svf_edge.runtimes.report import write_report
 from svf_edge.runtimes.report.page import firing_rates, layer_groups
 from svf_edge.runtimes.report.work import work
-
-from svf_edge.errors import UnsupportedInput
-from svf_edge.program import Conv, Program
 
 NAMES = ["reference", "onnxruntime portable"]
 
