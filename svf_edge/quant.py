@@ -212,14 +212,12 @@ def quantise(model: SpikeVideoFormer, exponents: Mapping[str, int]) -> SpikeVide
         if isinstance(module, ConvNorm):
             out = exponents[name] if module.inner else config.fraction_bits
             weight, bias = module.folded()
-            conv = module.conv
-            padding = tuple(p + module.border for p in conv.padding)
             quantised = QuantConv(
                 weight * correction,
                 bias,
-                stride=conv.stride,
-                padding=padding,
-                groups=conv.groups,
+                stride=module.stride,
+                padding=(module.padding[0] + module.border, module.padding[1] + module.border),
+                groups=module.conv.groups,
                 in_exponent=source,
                 out_exponent=out,
                 saturate=module.inner,

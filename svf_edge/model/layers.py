@@ -40,6 +40,8 @@ class ConvNorm(nn.Module):
         for norm in self.norms:
             assert isinstance(norm, nn.BatchNorm2d)
             nn.init.constant_(norm.weight, gain)
+        self.stride = (stride, stride)
+        self.padding = (padding, padding)
         self.border = border
         self.inner = inner
 
