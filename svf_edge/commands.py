@@ -44,12 +44,16 @@ def freeze(
 
     Example: `svf-edge freeze runs/tiny/model.safetensors --out runs/tiny/program.safetensors`
     """
+    from svf_edge.errors import BadFile
     from svf_edge.model_store import load_model
     from svf_edge.program.freeze import freeze as make
     from svf_edge.program.ranges import bounds
     from svf_edge.program.store import save_program
+    from svf_edge.quant import is_quantised
 
     model, meta = load_model(checkpoint)
+    if not is_quantised(model):
+        raise BadFile(f"{checkpoint}: a float checkpoint; give the run's model.safetensors, which QAT leaves")
     program = make(model, steps=steps, meta=meta)
     save_program(program, out)
     widest = max(bounds(program), key=lambda bound: bound.value)
@@ -58,4 +62,5 @@ def freeze(
         f"{out}: {len(program.nodes)} nodes for clips of {shape} (TxCxHxW); largest accumulator "
         f"{widest.value} ({widest.layer}, {widest.quantity})",
         highlight=False,
+        soft_wrap=True,
     )

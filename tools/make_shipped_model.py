@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.progress import track
 
 from svf_edge.data.synthetic import PoseSample
+from svf_edge.files import write_text
 from svf_edge.model.config import PoseHead
+from svf_edge.model.network import parameter_count
 from svf_edge.model_store import load_model, save_model
 from svf_edge.program.freeze import freeze
 from svf_edge.program.interpret import run
@@ -63,8 +66,54 @@ def main(folder: Path, target: Path) -> None:
     }
     save_model(model, target / f"{config.name}.safetensors", meta)
     save_program(program.with_meta(**meta), target / f"{config.name}.program.safetensors")
-    for name in ("mean_pose", "float", "post_training_quantisation", "metrics", "integer_program"):
-        print(name, {key: round(value, 3) for key, value in meta[name].items()})
+    write_text(target / "README.md", describe(config, meta, parameter_count(float_model)))
+
+
+STAGES = {
+    "mean_pose": "mean pose of the training set (no network)",
+    "float": "float",
+    "post_training_quantisation": "quantised, before QAT",
+    "metrics": "quantised, after QAT",
+    "integer_program": "integer program (reference interpreter)",
+}
+
+
+def describe(config: TrainConfig, meta: dict[str, Any], parameters: int) -> str:
+    """A page on the model, all of its numbers taken from `meta`."""
+    names = [name for name in meta["metrics"] if name in meta["mean_pose"]]
+    rows = [
+        f"| {text} | " + " | ".join(f"{meta[stage][name]:.3f}" for name in names) + " |"
+        for stage, text in STAGES.items()
+    ]
+    shown = [phase.epochs * phase.clips_per_epoch for phase in (config.float_phase, config.qat_phase)]
+    low, high = (pick(meta["firing_rates"].items(), key=lambda item: item[1]) for pick in (min, max))
+    return "\n".join(
+        [
+            f"# {config.name}",
+            "",
+            "Written by `tools/make_shipped_model.py`; the same numbers are in the files.",
+            "",
+            f"`{config.name}.safetensors` is the quantised checkpoint, `{config.name}.program.safetensors` the integer "
+            f"program frozen from it. {parameters:,} parameters; clips of {config.model.frames} frames of "
+            f"{config.model.frame_size[0]}x{config.model.frame_size[1]} pixels; {config.model.head.joints} joints.",
+            "",
+            f"Trained with `configs/{config.name}.yaml`: {shown[0]:,} synthetic clips in float, {shown[1]:,} more with "
+            f"quantisation (generator version {meta['generator_version']}, seed {config.seed}), none shown twice.",
+            "",
+            f"Measured on {meta['validation']}; PCK is relative to the longer side of the person's box, errors are in "
+            "pixels:",
+            "",
+            "| | " + " | ".join(names) + " |",
+            "|---|" + "---|" * len(names),
+            *rows,
+            "",
+            f"Mean firing rate over layers {meta['metrics']['firing_rate']:.3f}; lowest {low[1]:.3f} (`{low[0]}`), "
+            f"highest {high[1]:.3f} (`{high[0]}`).",
+            "",
+            "It is trained on rendered people only and is a first model: it shows the tool chain, it is not a product.",
+            "",
+        ]
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,55 @@
+"""The commands of the training side, run as the command line runs them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from svf_edge import commands
+from svf_edge.errors import BadFile
+from svf_edge.model.config import model_config
+from svf_edge.model_store import save_model
+from svf_edge.program import load_program, run
+from tests.models import float_model, quantised_model, random_clips, spikes_of
+
+
+@pytest.fixture
+def app() -> typer.Typer:
+    app = typer.Typer()
+    app.command("train")(commands.train)
+    app.command("freeze")(commands.freeze)
+    return app
+
+
+@pytest.mark.parametrize("steps", [None, 7])
+def test_freeze_writes_a_program(app: typer.Typer, tmp_path: Path, steps: int | None) -> None:
+    model = quantised_model(model_config("tiny", frame_size=(40, 40)))
+    checkpoint, out = tmp_path / "model.safetensors", tmp_path / "program.safetensors"
+    save_model(model, checkpoint, {"metrics": {"pck": 0.5}})
+    more = [] if steps is None else ["--steps", str(steps)]
+    result = CliRunner().invoke(app, ["freeze", str(checkpoint), "--out", str(out), *more])
+    assert result.exit_code == 0, result.exception
+    assert f"clips of {steps or 4}x3x40x40" in result.output
+    program = load_program(out)
+    assert program.meta["metrics"] == {"pck": 0.5}
+    clip = np.concatenate([random_clips(model.config, 2, 1).numpy().reshape(8, 3, 40, 40)])[: steps or 4]
+    scores, _ = spikes_of(model, clip)
+    np.testing.assert_array_equal(scores.numpy() * 256, run(program, clip).outputs["pose"][:, :, 0, 0])
+
+
+def test_freeze_names_a_float_checkpoint(app: typer.Typer, tmp_path: Path) -> None:
+    checkpoint, out = tmp_path / "float.safetensors", tmp_path / "program.safetensors"
+    save_model(float_model(model_config("tiny")), checkpoint, {})
+    result = CliRunner().invoke(app, ["freeze", str(checkpoint), "--out", str(out)])
+    assert isinstance(result.exception, BadFile) and str(checkpoint) in str(result.exception)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("command", ["train", "freeze"])
+def test_help_shows_an_example(app: typer.Typer, command: str) -> None:
+    result = CliRunner().invoke(app, [command, "--help"])
+    assert result.exit_code == 0 and f"svf-edge {command} " in result.output

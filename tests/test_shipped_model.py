@@ -1,0 +1,78 @@
+"""The shipped checkpoint and program: they belong together, they are bit equal, and they are of some use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from svf_edge.data.synthetic import SyntheticPoseDataset
+from svf_edge.model.network import SpikeVideoFormer
+from svf_edge.model_store import load_model
+from svf_edge.program import Conv, Lif, Program, load_program, run
+from svf_edge.program.freeze import freeze
+from svf_edge.program.ranges import prove
+from svf_edge.tasks.pose_evaluation import evaluate
+from svf_edge.training import stack
+from svf_edge.training_config import TrainConfig, load_train_config
+from tests.models import ADVERSARIAL, adversarial_clip, spikes_of
+
+MODELS = Path(__file__).parent.parent / "assets" / "models"
+NAME = "pose-mobile-s"
+
+
+@pytest.fixture(scope="module")
+def shipped() -> tuple[SpikeVideoFormer, dict[str, Any]]:
+    return load_model(MODELS / f"{NAME}.safetensors")
+
+
+@pytest.fixture(scope="module")
+def program() -> Program:
+    return load_program(MODELS / f"{NAME}.program.safetensors")
+
+
+def test_the_program_is_the_frozen_checkpoint(
+    shipped: tuple[SpikeVideoFormer, dict[str, Any]], program: Program
+) -> None:
+    again = freeze(shipped[0])
+    assert [node.name for node in again.nodes] == [node.name for node in program.nodes]
+    for new, old in zip(again.nodes, program.nodes, strict=True):
+        if isinstance(new, Conv) and isinstance(old, Conv):
+            assert np.array_equal(new.weight, old.weight) and np.array_equal(new.shift, old.shift)
+        if isinstance(new, Conv | Lif) and isinstance(old, Conv | Lif):
+            assert np.array_equal(new.bias, old.bias)
+    assert program.meta["metrics"] == shipped[1]["metrics"]
+    prove(program, "float32")
+
+
+@pytest.mark.parametrize("name", ["validation", *ADVERSARIAL])
+def test_model_and_program_are_bit_equal(
+    shipped: tuple[SpikeVideoFormer, dict[str, Any]], program: Program, name: str
+) -> None:
+    if name == "validation":
+        clip = SyntheticPoseDataset("val", 1, program.frames.shape[0], program.frames.shape[2:])[0]["frames"].numpy()
+    else:
+        clip = adversarial_clip(name, program.frames.shape)
+    scores, spikes = spikes_of(shipped[0], clip)
+    trace = run(program, clip)
+    for layer, expected in trace.spikes.items():
+        np.testing.assert_array_equal(spikes[layer], expected, err_msg=layer)
+    np.testing.assert_array_equal(scores.numpy() * 256, trace.outputs["pose"][:, :, 0, 0])
+    if name == "validation":
+        assert all(0 < s.mean() < 1 for s in trace.spikes.values())
+
+
+def test_its_record_is_honest(shipped: tuple[SpikeVideoFormer, dict[str, Any]]) -> None:
+    """Recorded metrics are reproduced on a part of the clips, beat the mean pose, and quantisation cost little."""
+    model, meta = shipped
+    assert TrainConfig.model_validate(meta["training"]) == load_train_config(f"configs/{NAME}.yaml")
+    assert meta["integer_program"] == {name: meta["metrics"][name] for name in meta["integer_program"]}
+    assert meta["metrics"]["pck@0.2"] > meta["mean_pose"]["pck@0.2"] + 0.1
+    assert meta["metrics"]["pck@0.2"] > meta["float"]["pck@0.2"] - 0.03
+    assert meta["metrics"]["firing_rate"] <= 0.15
+    clips = stack(SyntheticPoseDataset("val", 48, model.config.frames, model.config.frame_size))
+    measured = evaluate(model, clips)
+    assert measured.metrics["pck@0.2"] == pytest.approx(meta["metrics"]["pck@0.2"], abs=0.08)
+    assert measured.metrics["firing_rate"] == pytest.approx(meta["metrics"]["firing_rate"], abs=0.01)
