@@ -6,7 +6,7 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from svf_edge.errors import BadFile, MissingLibrary, MissingPackage
+from svf_edge.errors import BadFile, MissingLibrary, MissingPackage, SvfError
 from svf_edge.packing import word_count
 from svf_edge.program import Program
 from svf_edge.runtimes.base import (
@@ -40,6 +40,7 @@ class OnnxRuntimeSession(Session):
         except ModuleNotFoundError as error:
             raise MissingPackage("onnxruntime", "onnxruntime") from error
         self._program = program
+        self._path = path
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -69,7 +70,11 @@ class OnnxRuntimeSession(Session):
     def run(self, frames: Clip) -> RunResult:
         """Run uint8 frames `[T, C, H, W]`."""
         check_clip(self._program, frames)
-        return named_results(self._program, self._session.run(self._names, {self._program.frames.name: frames}))
+        try:
+            arrays = self._session.run(self._names, {self._program.frames.name: frames})
+        except Exception as error:
+            raise SvfError(f"{self._path}: ONNX Runtime stopped while running it ({_one_line(error)})") from error
+        return named_results(self._program, arrays)
 
 
 def with_taps(path: Path, program: Program, dialect: Dialect) -> bytes:

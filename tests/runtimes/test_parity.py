@@ -3,8 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
+import svf_edge
 from svf_edge.errors import BadFile, MissingLibrary, SvfError, UnsupportedInput
 from svf_edge.export.bundle import Bundle, write_bundle
 from svf_edge.packing import pack_spikes
@@ -256,3 +258,27 @@ def test_clips_are_deterministic_and_adversarial(bundle: Bundle) -> None:
         load_clips(bundle, ["noize"])
     with pytest.raises(SvfError, match=r"missing\.mp4"):
         load_clips(bundle, ["missing.mp4"])
+
+
+def test_a_video_is_cut_into_windows(bundle: Bundle) -> None:
+    pytest.importorskip("av")
+    video = Path(svf_edge.__file__).parent / "assets" / "clips" / "walk.mp4"
+    clips = load_clips(bundle, [str(video)], windows=2)
+    assert list(clips) == ["walk.mp4[0]", "walk.mp4[1]"]
+    assert all(clip.shape == bundle.manifest.frames.shape for clip in clips.values())
+    assert not np.array_equal(clips["walk.mp4[0]"], clips["walk.mp4[1]"])
+    assert list(load_clips(bundle, [str(video)])) == ["walk.mp4"]
+
+
+def test_a_graph_that_fails_while_running_is_named(bundle: Bundle, tmp_path: Path) -> None:
+    def break_shape(values: np.ndarray) -> None:
+        values[:] = 10**6
+
+    name = next(
+        tensor.name
+        for tensor in onnx.load(bundle.path("onnx/portable.onnx")).graph.initializer
+        if tensor.name.startswith("i64:")
+    )
+    forged = forge(bundle, tmp_path / "b", "onnx/portable.onnx", edit_initializer(name, break_shape))
+    report = run_parity(forged, load_clips(forged), PORTABLE)
+    assert report.runtimes[0].verdict == "failed" and "portable.onnx" in str(report)
