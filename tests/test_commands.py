@@ -36,7 +36,7 @@ def test_freeze_writes_a_program(app: typer.Typer, tmp_path: Path, steps: int | 
     assert f"clips of {steps or 4}x3x40x40" in result.output
     program = load_program(out)
     assert program.meta["metrics"] == {"pck": 0.5}
-    clip = np.concatenate([random_clips(model.config, 2, 1).numpy().reshape(8, 3, 40, 40)])[: steps or 4]
+    clip = random_clips(model.config, 2, 1).numpy().reshape(8, 3, 40, 40)[: steps or 4]
     scores, _ = spikes_of(model, clip)
     np.testing.assert_array_equal(scores.numpy() * 256, run(program, clip).outputs["pose"][:, :, 0, 0])
 
