@@ -6,9 +6,9 @@ import ctypes
 
 import pytest
 import torch
-from svf_edge.export import ops
 from torch import nn
 
+from svf_edge.export import ops
 from tests.native.examples import call, example
 
 pytest.importorskip("executorch", reason="needs executorch")

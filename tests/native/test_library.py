@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from svf_edge.export import ops
 
 from svf_edge.errors import MissingLibrary, UnsupportedInput
+from svf_edge.export import ops
 
 
 def test_the_fastest_kernels_run_by_default() -> None:

@@ -7,8 +7,8 @@ import onnx
 import pytest
 import torch
 from onnx import helper
-from svf_edge.export import ops
 
+from svf_edge.export import ops
 from tests.native.examples import call, example
 
 ort = pytest.importorskip("onnxruntime", reason="needs onnxruntime")

@@ -8,8 +8,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from svf_edge.export import ops
 
+from svf_edge.export import ops
 from svf_edge.packing import pack_last, unpack_last
 from tests.native import definitions
 from tests.native.cases import CHANNELS, FIXED_CONVS, RATES, ConvCase, conv_cases
@@ -124,6 +124,28 @@ def test_lif_keeps_its_membrane(isa: str) -> None:
     x = np.array([8, 5], np.int32).reshape(2, 1, 1, 1)
     hard, soft = (svf.lif(*tensors(x, one, 0 * one, 3 * one), reset) for reset in (False, True))
     assert (hard.flatten().tolist(), soft.flatten().tolist()) == ([1, 0], [1, 1])
+
+
+def test_packing_of_kernels(isa: str) -> None:
+    """Conformance vectors: channel c is bit c % 32 of word c // 32, padding bits are zero."""
+    one = np.ones(70, np.int32)
+    for channel, words in {
+        0: [1, 0, 0],
+        31: [-(2**31), 0, 0],
+        32: [0, 1, 0],
+        45: [0, 1 << 13, 0],
+        69: [0, 0, 32],
+    }.items():
+        x = np.full((1, 1, 1, 70), -8, np.int32)
+        x[..., channel] = 8
+        assert svf.lif(*tensors(x, one, 0 * one, one), False).flatten().tolist() == words
+        # Read back: a 1x1 identity convolution turns the bit into a one in its channel.
+        spikes = np.array(words, np.int32).reshape(1, 1, 1, 3)
+        identity = np.eye(70, dtype=np.int8).reshape(1, 1, 70, 70)
+        y = svf.spike_conv2d(*tensors(spikes, identity, 0 * one, 0 * one), [1, 1], [0, 0], 1)
+        assert y.flatten().nonzero().flatten().tolist() == [channel]
+    every = svf.lif(*tensors(np.full((1, 1, 1, 70), 8, np.int32), one, 0 * one, one), False)
+    assert every.flatten().tolist() == [-1, -1, 63]
 
 
 def check_attention(
