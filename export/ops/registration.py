@@ -6,9 +6,9 @@ import ctypes
 from collections.abc import Callable, Sequence
 
 import torch
-from svf_edge.export.ops import library
 from torch import Tensor
 
+from svf_edge.export.ops import library
 from svf_edge.packing import word_count
 
 Operator = Callable[..., Tensor]
