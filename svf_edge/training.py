@@ -5,7 +5,9 @@ Every epoch renders new clips, so nothing is seen twice and a resumed run goes o
 
 from __future__ import annotations
 
+import logging
 import math
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -186,6 +188,8 @@ def _fit(model: SpikeVideoFormer, config: TrainConfig, phase: Phase, validation:
     clips = Subset(dataset("train", length, config), range(offset, length))
     loader = DataLoader(clips, config.batch_size, sampler=NewClips(phase.clips_per_epoch), num_workers=config.workers)
     last = folder / "last.ckpt"
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # device lists and tips say nothing here
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")  # a resumed run
     trainer = lightning.Trainer(
         default_root_dir=folder,
         accelerator="auto",
