@@ -7,7 +7,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check
 OUT ?= out
 
-# Wheels of TensorRT-RTX exist for x86-64 only; elsewhere the demo says that the engine was not built.
+# Wheels of TensorRT-RTX exist for x86-64 only; elsewhere the demo says that the engine was not built. TensorRT's own
+# headers, for the plug-in, come with the wheel kernel-lens, whose dependencies are not needed.
+TENSORRT_HEADERS := kernel-lens==2.0.1
 comma := ,
 EXTRAS := all$(if $(filter x86_64,$(shell uname -m)),$(comma)tensorrt)
 
@@ -23,7 +25,7 @@ demo: setup ## Set up, then export the shipped model, prove parity on the shippe
 	$(BIN)/svf-edge demo -o $(OUT)/demo
 
 test: setup ## Set up, then run the tests
-	$(BIN)/python -m pytest $(TESTS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal $(TESTS)
 
 lint: setup ## ruff, mypy and clang-format
 	$(BIN)/ruff check .
@@ -56,6 +58,7 @@ $(VENV)/.torch: $(VENV)/.python
 $(VENV)/.packages: $(VENV)/.torch pyproject.toml
 	$(BIN)/python tools/requirements.py $(EXTRAS) > $(VENV)/requirements.txt
 	$(PIP) -r $(VENV)/requirements.txt
+	$(if $(findstring tensorrt,$(EXTRAS)),$(PIP) --no-deps $(TENSORRT_HEADERS))
 	touch $@
 
 $(VENV)/.native: $(VENV)/.packages $(NATIVE_SOURCES)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from svf_edge.export.bundle import Bundle
     from svf_edge.runtimes.base import Progress
+    from svf_edge.runtimes.latency import BenchReport
+    from svf_edge.runtimes.parity import ParityReport
 
 Stored = TypeVar("Stored", bound="BaseModel")
 
@@ -65,7 +67,7 @@ def parity(
 
     opened = Bundle.open(bundle)
     clips = load_clips(opened, clip or [], windows=windows)
-    with _bar() as progress:
+    with progress_bar() as progress:
         result = run_parity(opened, clips, runtime, progress, threads=threads)
     console = Console()
     console.print(parity_table(result))
@@ -99,7 +101,7 @@ def bench(
     from svf_edge.runtimes.tables import bench_tables
 
     opened = Bundle.open(bundle)
-    with _bar() as progress:
+    with progress_bar() as progress:
         result = run_bench(opened, runtime, progress, threads=threads, runs=runs, seconds=seconds)
     Console().print(bench_tables(result))
     _store(result, json)
@@ -131,17 +133,13 @@ def report(
 
     Example: `svf-edge report bundle --clip person.mp4 -o report.html`
     """
-    from rich.console import Console
-
     from svf_edge.export.bundle import Bundle
     from svf_edge.runtimes.clips import load_clips
     from svf_edge.runtimes.latency import BenchReport, run_bench
     from svf_edge.runtimes.parity import ParityReport, run_parity
-    from svf_edge.runtimes.report import write_report
-    from svf_edge.runtimes.tables import summary_table
 
     opened = Bundle.open(bundle)
-    with _bar() as progress:
+    with progress_bar() as progress:
         if parity_result is not None:
             compared = _stored(parity_result, ParityReport)
         else:
@@ -151,12 +149,24 @@ def report(
             measured = _stored(bench_result, BenchReport)
         else:
             measured = run_bench(opened, runtime, progress, threads=threads, runs=runs, seconds=seconds)
-    write_report(opened, compared, measured, output, notes=_tensorrt_note(opened))
-    console = Console()
-    console.print(summary_table(compared, measured))
-    console.print(f"report: {output}", highlight=False, soft_wrap=True)
-    if not (compared and measured):
+    if not publish(opened, compared, measured, output):
         raise typer.Exit(1)
+
+
+def publish(bundle: Bundle, parity: ParityReport, bench: BenchReport, output: Path) -> bool:
+    """Write the page, print the table, what became of TensorRT, and the page's path; whether all of it passed."""
+    from rich.console import Console
+
+    from svf_edge.runtimes.report import write_report
+    from svf_edge.runtimes.tables import summary_table
+
+    notes = _tensorrt_note(bundle)
+    write_report(bundle, parity, bench, output, notes=notes)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(summary_table(parity, bench))
+    for line in (*notes, f"report: {output}"):
+        console.print(line, markup=False)
+    return bool(parity and bench)
 
 
 def _tensorrt_note(bundle: Bundle) -> list[str]:
@@ -173,7 +183,7 @@ def _tensorrt_note(bundle: Bundle) -> list[str]:
 
 
 @contextmanager
-def _bar() -> Iterator[Progress]:
+def progress_bar() -> Iterator[Progress]:
     """A progress bar on standard error, gone when the work is done."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn

@@ -31,7 +31,7 @@ def test_freeze_writes_a_program(app: typer.Typer, tmp_path: Path, steps: int | 
     checkpoint, out = tmp_path / "model.safetensors", tmp_path / "program.safetensors"
     save_model(model, checkpoint, {"metrics": {"pck": 0.5}})
     more = [] if steps is None else ["--steps", str(steps)]
-    result = CliRunner().invoke(app, ["freeze", str(checkpoint), "--out", str(out), *more])
+    result = CliRunner().invoke(app, ["freeze", str(checkpoint), "--output", str(out), *more])
     assert result.exit_code == 0, result.exception
     assert f"clips of {steps or 4}x3x40x40" in result.output
     program = load_program(out)
@@ -44,7 +44,7 @@ def test_freeze_writes_a_program(app: typer.Typer, tmp_path: Path, steps: int | 
 def test_freeze_names_a_float_checkpoint(app: typer.Typer, tmp_path: Path) -> None:
     checkpoint, out = tmp_path / "float.safetensors", tmp_path / "program.safetensors"
     save_model(float_model(model_config("tiny")), checkpoint, {})
-    result = CliRunner().invoke(app, ["freeze", str(checkpoint), "--out", str(out)])
+    result = CliRunner().invoke(app, ["freeze", str(checkpoint), "--output", str(out)])
     assert isinstance(result.exception, BadFile) and str(checkpoint) in str(result.exception)
     assert not out.exists()
 
