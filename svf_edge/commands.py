@@ -12,7 +12,9 @@ from rich.table import Table
 
 def train(
     config: Annotated[Path, typer.Argument(help="Training configuration (YAML or JSON), see configs/.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the run; an interrupted run goes on from it.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder of the run; an interrupted run goes on from it.")
+    ],
 ) -> None:
     """Train a pose model: float, then quantisation-aware.
 

@@ -19,7 +19,8 @@ from svf_edge.training import stack
 from svf_edge.training_config import TrainConfig, load_train_config
 from tests.models import ADVERSARIAL, adversarial_clip, spikes_of
 
-MODELS = Path(__file__).parent.parent / "assets" / "models"
+ROOT = Path(__file__).parent.parent
+MODELS = ROOT / "svf_edge" / "assets" / "models"
 NAME = "pose-mobile-s"
 
 
@@ -67,7 +68,7 @@ def test_model_and_program_are_bit_equal(
 def test_its_record_is_honest(shipped: tuple[SpikeVideoFormer, dict[str, Any]]) -> None:
     """Recorded metrics are reproduced on a part of the clips, beat the mean pose, and quantisation cost little."""
     model, meta = shipped
-    assert TrainConfig.model_validate(meta["training"]) == load_train_config(MODELS.parent.parent / "configs" / f"{NAME}.yaml")
+    assert TrainConfig.model_validate(meta["training"]) == load_train_config(ROOT / "configs" / f"{NAME}.yaml")
     assert meta["integer_program"] == {name: meta["metrics"][name] for name in meta["integer_program"]}
     assert meta["metrics"]["pck@0.2"] > meta["mean_pose"]["pck@0.2"] + 0.1
     assert meta["metrics"]["pck@0.2"] > meta["float"]["pck@0.2"] - 0.03

@@ -173,6 +173,8 @@ def test_bad_training_configurations_are_named(tmp_path: Path, text: str, words:
         load_train_config(path)
 
 
-@pytest.mark.parametrize("path", sorted((Path(__file__).parent.parent / "configs").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parent.parent / "configs").glob("*.yaml")), ids=lambda path: path.stem
+)
 def test_shipped_configurations_load(path: Path) -> None:
     assert load_train_config(path).name == path.stem

@@ -1,6 +1,6 @@
 """Turn a finished training run into the shipped model: checkpoint and integer program with what they reach.
 
-    python tools/make_shipped_model.py RUN assets/models
+    python tools/make_shipped_model.py RUN svf_edge/assets/models
 
 RUN is a folder that `svf-edge train` made. The integer program is run by the reference interpreter on the validation
 clips, so its metrics are measured, not assumed equal to the quantised model's.
