@@ -17,15 +17,17 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.end_to_end import RESULT
 from svf_edge.files import write_text
+from svf_edge.runtimes.latency import BenchReport
+from svf_edge.runtimes.parity import ParityReport
 
 ROOT = Path(__file__).parents[1]
+RESULTS = Path(__file__).parent / "results"
 DOCUMENTS = ("README.md", "docs/benchmarks.md")
 
 
-def _load() -> dict[str, Any]:
-    return dict(json.loads(RESULT.read_text(encoding="utf-8")))
+def _load(name: str) -> dict[str, Any]:
+    return dict(json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")))
 
 
 def _medians(case: Mapping[str, Any]) -> dict[str, float]:
@@ -34,7 +36,7 @@ def _medians(case: Mapping[str, Any]) -> dict[str, float]:
 
 def headline() -> str:
     """One sentence with the paired ratio on one thread."""
-    result = _load()
+    result = _load("end_to_end")
     case = next(case for case in result["cases"] if case["threads"] == 1)
     medians = _medians(case)
     return (
@@ -48,7 +50,7 @@ def headline() -> str:
 
 def table() -> str:
     """Medians and tails of every variant and thread count."""
-    result = _load()
+    result = _load("end_to_end")
     lines = [
         "| threads | variant | p50 ms | p90 ms | p99 ms | against fp32 |",
         "|---|---|---|---|---|---|",
@@ -68,7 +70,29 @@ def table() -> str:
     return "\n".join(lines)
 
 
-PARTS: Mapping[str, Callable[[], str]] = {"headline": headline, "end_to_end": table}
+def demo() -> str:
+    """The demo's table from its stored report."""
+    report = _load("demo")
+    parity, bench = ParityReport.model_validate(report["parity"]), BenchReport.model_validate(report["bench"])
+    measured = {variant.runtime: variant.measurement for variant in bench.variants}
+    lines = [
+        "| runtime | spikes compared | differing | outputs | p50 ms | p99 ms | file kB | peak MiB |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for entry in parity.runtimes:
+        found = measured.get(entry.runtime)
+        if found is None:
+            lines.append(f"| {entry.runtime} | {entry.verdict} | | | | | | |")
+            continue
+        stats, outputs = found.distribution, "exact" if entry.outputs_exact else "differ"
+        lines.append(
+            f"| {entry.runtime} | {entry.compared / 1e6:.2f} M | **{entry.differing}** | {outputs} | {stats.p50:.2f} | "
+            f"{stats.p99:.2f} | {found.file_bytes / 1e3:.0f} | {found.peak_memory / 2**20:.0f} |"
+        )
+    return "\n".join([*lines, "", *report["notes"]])
+
+
+PARTS: Mapping[str, Callable[[], str]] = {"demo": demo, "headline": headline, "end_to_end": table}
 
 
 def render(text: str) -> str:

@@ -93,7 +93,7 @@ def main(
 ) -> None:
     """Measure and write the result file. Example: python -m benchmarks.end_to_end --rounds 500"""
     model, meta = load_model(CHECKPOINT)
-    program = freeze(model, meta)
+    program = freeze(model, meta=meta)
     steps, _, height, width = program.frames.shape
     clip = read_clip(CLIP, steps, (height, width))
     result = {

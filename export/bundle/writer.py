@@ -28,7 +28,7 @@ from svf_edge.export.bundle.reader import PROGRAM, Bundle
 import svf_edge
 from svf_edge.contract import NUMERIC_VERSION, PACKING_VERSION
 from svf_edge.errors import MissingLibrary, SvfError
-from svf_edge.files import sha256
+from svf_edge.files import atomic_write, sha256
 from svf_edge.packing import digest, pack_spikes
 from svf_edge.program import Program, run, save_program
 
@@ -96,9 +96,9 @@ class _Draft:
         levels = {node.name: node.levels for node in self.program.lifs}
         digests = {layer: digest(pack_spikes(spikes, levels[layer])) for layer, spikes in trace.spikes.items()}
         path = f"golden/{_file_name(name)}.safetensors"
-        (self.folder / "golden").mkdir(exist_ok=True)
         outputs = {f"output:{key}": values for key, values in trace.outputs.items()}
-        save_file({"frames": np.ascontiguousarray(clip), **outputs}, self.folder / path)
+        with atomic_write(self.folder / path) as temporary:
+            save_file({"frames": np.ascontiguousarray(clip), **outputs}, temporary)
         self.golden.append(Golden(name=name, path=path, source=name, digests=digests))
 
     def manifest(self) -> Manifest:

@@ -137,6 +137,8 @@ class Program:
         if not self.outputs:
             raise ValueError("a program needs at least one output")
         for output in self.outputs:
+            if output.name in self.types:
+                raise ValueError(f"output '{output.name}' has the name of a tensor; graphs need it for the output alone")
             if output.source not in self.types:
                 raise ValueError(f"output '{output.name}' reads '{output.source}', which no node makes")
             if self.types[output.source].kind != "fixed":

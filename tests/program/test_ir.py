@@ -55,3 +55,5 @@ def test_outputs_must_exist_and_be_fixed() -> None:
         build(CONV, output="x")
     with pytest.raises(ValueError, match="not of kind fixed"):
         build(CONV, LIF, output="l")
+    with pytest.raises(ValueError, match="output 'c' has the name of a tensor"):
+        Program(Frames((1, 1, 2, 2)), (CONV,), (Output("c", "c"),))
