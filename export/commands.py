@@ -27,9 +27,9 @@ def export(
     Example: `svf-edge export program.safetensors -o bundle --clip person.mp4`
     """
     from rich.console import Console
+
     from svf_edge.export.bundle import TARGETS, write_bundle
     from svf_edge.export.golden import golden_clips
-
     from svf_edge.program import load_program
 
     console = Console()

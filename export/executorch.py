@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from svf_edge.export.torch_graph import TorchDialect, build_module
-
 from svf_edge.errors import MissingPackage
+from svf_edge.export.torch_graph import TorchDialect, build_module
 from svf_edge.files import atomic_write
 from svf_edge.program import Program
 

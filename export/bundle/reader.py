@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
-from svf_edge.export.bundle.manifest import FORMAT, MANIFEST, Artefact, Manifest
 
 from svf_edge.contract import NUMERIC_VERSION, PACKING_VERSION, check_version
 from svf_edge.errors import BadFile, SvfError
+from svf_edge.export.bundle.manifest import FORMAT, MANIFEST, Artefact, Manifest
 from svf_edge.files import sha256
 from svf_edge.program import Program, load_program
 

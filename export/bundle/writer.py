@@ -12,6 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
+
+import svf_edge
+from svf_edge.contract import NUMERIC_VERSION, PACKING_VERSION
+from svf_edge.errors import MissingLibrary, SvfError
 from svf_edge.export.bundle.manifest import (
     MANIFEST,
     Artefact,
@@ -24,10 +28,6 @@ from svf_edge.export.bundle.manifest import (
     Tap,
 )
 from svf_edge.export.bundle.reader import PROGRAM, Bundle
-
-import svf_edge
-from svf_edge.contract import NUMERIC_VERSION, PACKING_VERSION
-from svf_edge.errors import MissingLibrary, SvfError
 from svf_edge.files import atomic_write, sha256
 from svf_edge.packing import digest, pack_spikes
 from svf_edge.program import Program, run, save_program

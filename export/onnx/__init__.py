@@ -10,6 +10,7 @@ from svf_edge.program import Program
 
 try:
     import onnx
+
     from svf_edge.export.onnx.packed import packed_model
     from svf_edge.export.onnx.portable import portable_model
 except ModuleNotFoundError as error:

@@ -12,8 +12,8 @@ from functools import cache
 
 import onnx
 from onnx import parser
-from svf_edge.export.onnx.writer import OPSET
 
+from svf_edge.export.onnx.writer import OPSET
 from svf_edge.packing import WORD_BITS
 
 DOMAIN = "ai.svf"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import onnx
-from svf_edge.export.onnx.functions import BODY_DOMAIN, DOMAIN, bodies
-from svf_edge.export.onnx.writer import GraphWriter
 
 from svf_edge.errors import UnsupportedInput
+from svf_edge.export.onnx.functions import BODY_DOMAIN, DOMAIN, bodies
+from svf_edge.export.onnx.writer import GraphWriter
 from svf_edge.packing import word_count
 from svf_edge.program import Add, Attention, Conv, Lif, Program
 from svf_edge.program.ranges import prove

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import onnx
 from onnx import TensorProto
-from svf_edge.export.onnx.writer import GraphWriter
 
 from svf_edge.contract import INT8_MAX
+from svf_edge.export.onnx.writer import GraphWriter
 from svf_edge.program import Add, Attention, Conv, Lif, Program
 from svf_edge.program.ranges import prove
 

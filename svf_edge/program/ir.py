@@ -138,7 +138,9 @@ class Program:
             raise ValueError("a program needs at least one output")
         for output in self.outputs:
             if output.name in self.types:
-                raise ValueError(f"output '{output.name}' has the name of a tensor; graphs need it for the output alone")
+                raise ValueError(
+                    f"output '{output.name}' has the name of a tensor; graphs need it for the output alone"
+                )
             if output.source not in self.types:
                 raise ValueError(f"output '{output.name}' reads '{output.source}', which no node makes")
             if self.types[output.source].kind != "fixed":

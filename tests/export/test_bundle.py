@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from svf_edge.export.bundle import Bundle, write_bundle
-from svf_edge.export.bundle.manifest import MANIFEST
 
 from svf_edge.errors import BadFile, ContractMismatch, RangeError, SvfError, UnsupportedInput
+from svf_edge.export.bundle import Bundle, write_bundle
+from svf_edge.export.bundle.manifest import MANIFEST
 from svf_edge.packing import digest, pack_spikes
 from svf_edge.program import Program, run
 from tests.programs import loud_program, noise_clip, random_program

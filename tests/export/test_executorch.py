@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+from svf_edge.errors import BadFile, SvfError, UnsupportedInput
 from svf_edge.export.executorch import export_executorch
 from svf_edge.export.ops import find_library
 from svf_edge.export.torch_graph import TorchDialect
-from svf_edge.runtimes.executorch import ExecuTorchSession
-
-from svf_edge.errors import BadFile, SvfError, UnsupportedInput
 from svf_edge.program import Program
+from svf_edge.runtimes.executorch import ExecuTorchSession
 from tests.export.test_torch_graph import assert_same, expected
 from tests.programs import noise_clip, random_program
 

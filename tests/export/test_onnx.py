@@ -10,10 +10,10 @@ import onnx
 import onnxruntime
 import pytest
 from onnx.reference import ReferenceEvaluator
-from svf_edge.export.onnx import BUILDERS, export_onnx
-from svf_edge.export.onnx.functions import DOMAIN
 
 from svf_edge.errors import RangeError, UnsupportedInput
+from svf_edge.export.onnx import BUILDERS, export_onnx
+from svf_edge.export.onnx.functions import DOMAIN
 from svf_edge.packing import pack_spikes
 from svf_edge.program import Program, run
 from tests.programs import assert_not_silent, loud_program, noise_clip, random_program

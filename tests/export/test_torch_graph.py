@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from svf_edge.export.torch_graph import TorchDialect, build_module
 
 from svf_edge.errors import RangeError, UnsupportedInput
+from svf_edge.export.torch_graph import TorchDialect, build_module
 from svf_edge.packing import pack_spikes
 from svf_edge.program import Conv, Frames, Lif, Output, Program, run
 from tests.programs import assert_not_silent, noise_clip, random_program

@@ -1,0 +1,81 @@
+"""Zero differing spikes on every runtime, for shapes, lengths, models and inputs chosen to break packing and ranges."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from svf_edge.export.bundle import write_bundle
+from svf_edge.model.config import ModelConfig, model_config, parse_config
+from svf_edge.program.freeze import freeze
+from svf_edge.runtimes.clips import GENERATORS
+from svf_edge.runtimes.parity import run_parity
+from tests.models import quantised_model, random_clips
+from tests.runtimes.bundles import needs_library
+
+pytestmark = [needs_library("svf_ort"), needs_library("svf_executorch")]
+
+ONNX = ("reference", "onnxruntime packed", "onnxruntime packed, no library", "onnxruntime portable")
+EXECUTORCH = ("executorch packed", "executorch portable")
+
+# One block of each kind, widths and a frame size that leave every word and vector partly empty.
+ODD: dict[str, Any] = {
+    "embed": (12, 20, 36, 40),
+    "conv_blocks": (1, 0, 0),
+    "transformer_blocks": (1, 0),
+    "heads": 4,
+    "conv_ratio": 2,
+    "mlp_ratio": 2,
+    "head": {"kind": "pose", "joints": 3, "bins": 10, "maps": 2},
+    "frame_size": (33, 47),
+}
+
+
+def assert_parity(config: ModelConfig, folder: Path, runtimes: tuple[str, ...]) -> None:
+    """Export `config` with random weights (a tenth of the BatchNorm gains negative) and compare `runtimes`."""
+    program = freeze(quantised_model(config))
+    shape = program.frames.shape
+    clips = {"natural": random_clips(config, 1, 5)[0].numpy()}
+    clips |= {name: generate(shape) for name, generate in GENERATORS.items()}
+    targets = ("onnx", "executorch") if set(runtimes) & set(EXECUTORCH) else ("onnx",)
+    bundle = write_bundle(program, folder / "bundle", clips, targets=targets)
+    report = run_parity(bundle, clips, runtimes)
+    assert report, "\n".join(map(str, report.runtimes))
+    assert [entry.verdict for entry in report.runtimes] == ["equal"] * len(runtimes)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 5, 8])
+def test_clip_lengths(frames: int, tmp_path: Path) -> None:
+    assert_parity(parse_config({**ODD, "frames": frames}), tmp_path, ONNX + EXECUTORCH)
+
+
+@pytest.mark.parametrize("space_time", ["spatial", "factorised", "hierarchical"])
+@pytest.mark.parametrize("attention", ["hamming", "dot"])
+def test_space_time_forms(space_time: str, attention: str, tmp_path: Path) -> None:
+    config = parse_config({**ODD, "space_time": space_time, "attention": attention, "frames": 3, "reset": "soft"})
+    assert_parity(config, tmp_path, ONNX)
+
+
+@pytest.mark.parametrize("size", ["15M", "31M", "55M"])
+def test_published_sizes(size: str, tmp_path: Path) -> None:
+    """All blocks at full width; 15M's last blocks have heads of width 45."""
+    config = model_config(size, frames=1, frame_size=(32, 48))
+    if size == "15M":
+        assert config.embed[3] // config.heads_at(config.embed[3]) == 45
+    assert_parity(config, tmp_path, ONNX)
+
+
+def test_head_width_45_on_every_runtime(tmp_path: Path) -> None:
+    config = parse_config({**ODD, "embed": (8, 16, 90, 90), "heads": None, "head_width": 45, "frames": 2})
+    assert_parity(config, tmp_path, ONNX + EXECUTORCH)
+
+
+def test_a_token_count_beyond_one_word_block(tmp_path: Path) -> None:
+    """Some hundred tokens, not a multiple of 32, in one joint group."""
+    config = parse_config({**ODD, "frames": 5, "strides": (2, 2, 2, 1, 1), "frame_size": (41, 50)})
+    height, width = config.feature_size
+    assert 5 * height * width > 128 and np.mod(5 * height * width, 32)
+    assert_parity(config, tmp_path, ONNX)
