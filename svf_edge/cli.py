@@ -57,15 +57,22 @@ def main() -> None:
     """Run the command line; an error becomes one sentence on standard error and exit code 1 (130 when interrupted)."""
     try:
         build_app()()
-    except SvfError as error:
+    except (SvfError, OSError) as error:
         if "--traceback" in sys.argv:
             raise
         console = Console(stderr=True, highlight=False, soft_wrap=True)
-        console.print("[bold red]error:[/]", escape(str(error)))
+        console.print("[bold red]error:[/]", escape(_sentence(error)))
         sys.exit(1)
     except KeyboardInterrupt:
         Console(stderr=True).print("interrupted")
         sys.exit(130)
+
+
+def _sentence(error: SvfError | OSError) -> str:
+    if isinstance(error, SvfError):
+        return str(error)
+    where = error.filename if error.filename is not None else "reading or writing"
+    return f"{where}: {error.strerror or error}; check the path, its permissions and the free space"
 
 
 def _version(wanted: bool) -> None:

@@ -73,7 +73,7 @@ def prove(program: Program, carrier: Carrier) -> tuple[Bound, ...]:
     for bound in found:
         if bound.value > LIMITS[carrier]:
             raise RangeError(
-                f"layer '{bound.layer}': {bound.quantity} can reach {bound.value}, a {carrier} carrier is exact only "
+                f"layer '{bound.layer}': {bound.quantity} can reach {bound.value}, the {carrier} carrier is exact only "
                 f"to {LIMITS[carrier]}; use a shorter clip or smaller frames (fewer tokens), fewer fraction bits or "
                 "smaller weights"
             )

@@ -74,5 +74,5 @@ def test_too_many_tokens_are_refused_by_name() -> None:
 
 
 def test_too_large_weights_are_refused_by_name() -> None:
-    with pytest.raises(RangeError, match=r"layer 'stem': .* can reach \d+, a float32 carrier"):
+    with pytest.raises(RangeError, match=r"layer 'stem': .* can reach \d+, the float32 carrier"):
         prove(loud_program(), "float32")
