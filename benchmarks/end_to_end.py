@@ -1,4 +1,4 @@
-"""The shipped network on the shipped clip: ONNX Runtime with our packed operators against ONNX Runtime float32.
+"""The shipped network on the shipped clip: our packed operators against float32 and int8, all in ONNX Runtime.
 
     python -m benchmarks.end_to_end
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from benchmarks.float_twin import float_twin
-from svf_edge.data.video import read_clip
+from benchmarks.int8_twin import int8_twin
+from svf_edge.data.video import iter_clips
 from svf_edge.export.onnx import packed_model, portable_model
 from svf_edge.export.ops.library import available_isas, find_library
 from svf_edge.files import write_text
@@ -47,6 +48,8 @@ def session(model: onnx.ModelProto, clip: NDArray[np.uint8], threads: int, libra
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    # Threads of a session that waits its turn must not spin on the cores of the one that runs.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     if library is not None:
         options.register_custom_ops_library(str(library))
     made = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
@@ -67,11 +70,18 @@ def interleave(variants: Mapping[str, Run], rounds: int, label: str) -> dict[str
     return samples
 
 
-def measure(program: Program, clip: NDArray[np.uint8], rounds: int) -> dict[str, Any]:
+def measure(program: Program, clips: Sequence[NDArray[np.uint8]], rounds: int) -> dict[str, Any]:
     """Cases of one and two threads. Raises `SystemExit` when a packed or portable output is not exact."""
+    clip = clips[0]
     trace = run(program, clip)
     (expected,) = trace.outputs.values()
-    models = {"fp32": float_twin(program), "portable": portable_model(program), "packed": packed_model(program)}
+    twin = float_twin(program)
+    models = {
+        "fp32": twin,
+        "int8 QDQ": int8_twin(twin, clips),
+        "portable": portable_model(program),
+        "packed": packed_model(program),
+    }
     cases = []
     for threads in (1, 2):
         variants = {
@@ -95,7 +105,7 @@ def main(
     model, meta = load_model(CHECKPOINT)
     program = freeze(model, meta=meta)
     steps, _, height, width = program.frames.shape
-    clip = read_clip(CLIP, steps, (height, width))
+    clips = list(iter_clips(CLIP, steps, (height, width)))
     result = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine().model_dump(mode="json"),
@@ -104,7 +114,7 @@ def main(
         "model": model.config.size,
         "frames": list(program.frames.shape),
         "clip": CLIP.name,
-        **measure(program, clip, rounds),
+        **measure(program, clips, rounds),
     }
     write_text(output, json.dumps(result, indent=1) + "\n")
     for case in result["cases"]:

@@ -29,5 +29,9 @@ def float_twin(program: Program) -> onnx.ModelProto:
         kept.append(node)
     del model.graph.node[:]
     model.graph.node.extend(kept)
+    read = {name for node in kept for name in node.input}
+    constants = [constant for constant in model.graph.initializer if constant.name in read]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(constants)
     onnx.checker.check_model(model)
     return model

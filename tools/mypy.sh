@@ -8,5 +8,6 @@ rm -rf "$tree"
 mkdir -p "$tree/svf_edge"
 for entry in "$root"/svf_edge/*; do ln -s "$entry" "$tree/svf_edge/"; done
 for part in calib export runtimes; do ln -s "$root/$part" "$tree/svf_edge/$part"; done
+ln -s "$root/benchmarks" "$tree/"
 cd "$tree"
-exec "$1" --config-file "$root/pyproject.toml" -p svf_edge
+exec "$1" --config-file "$root/pyproject.toml" -p svf_edge -p benchmarks
