@@ -53,7 +53,7 @@ def session(model: onnx.ModelProto, clip: NDArray[np.uint8], threads: int, libra
     if library is not None:
         options.register_custom_ops_library(str(library))
     made = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return lambda: made.run(None, {"frames": clip})[0]  # type: ignore[no-any-return]
+    return lambda: made.run(None, {"frames": clip})[0]
 
 
 def interleave(variants: Mapping[str, Run], rounds: int, label: str) -> dict[str, list[float]]:

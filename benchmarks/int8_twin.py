@@ -20,7 +20,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 Clip = NDArray[np.uint8]
 
 
-class Clips(CalibrationDataReader):  # type: ignore[misc]
+class Clips(CalibrationDataReader):
     """Hands clips to the calibrator one by one."""
 
     def __init__(self, clips: Sequence[Clip]) -> None:
