@@ -114,5 +114,5 @@ def test_range_proof_comes_first() -> None:
     portable = r"layer 'wide': accumulator.* can reach 17\d{6}, the float32 carrier is exact only to 16777216"
     with pytest.raises(RangeError, match=portable):
         build_module(replace(wide(1100, 1), nodes=wide(1100, 1).nodes[:1]), "portable")
-    with pytest.raises(RangeError, match=r"layer 'lif': membrane sum can reach \d+, a int32 carrier"):
+    with pytest.raises(RangeError, match=r"layer 'lif': membrane sum can reach \d+, the int32 carrier"):
         build_module(wide(1100, 1000), "packed")
