@@ -6,6 +6,7 @@ collects them, so nothing here imports upward.
 
 from __future__ import annotations
 
+import signal
 import sys
 from importlib.metadata import entry_points
 from typing import Annotated
@@ -45,7 +46,7 @@ def build_app() -> typer.Typer:
             bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the version.")
         ] = False,
     ) -> None:
-        """Options of every command; `main` reads --traceback from the arguments itself."""
+        """Options of every command; `main` takes --traceback from anywhere in the arguments."""
 
     found = {entry.name: entry for entry in entry_points(group=GROUP)}
     for name in sorted(found, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name)):
@@ -55,8 +56,10 @@ def build_app() -> typer.Typer:
 
 def main() -> None:
     """Run the command line; an error becomes one sentence on standard error and exit code 1 (130 when interrupted)."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: half-made folders are removed
+    arguments = [word for word in sys.argv[1:] if word != "--traceback"]
     try:
-        build_app()()
+        build_app()(arguments)
     except (SvfError, OSError) as error:
         if "--traceback" in sys.argv:
             raise

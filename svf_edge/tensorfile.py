@@ -31,8 +31,11 @@ def write_tensors(path: str | Path, kind: Kind, header: Mapping[str, Any], array
     """Write `arrays` and the JSON-able `header` to `path`, atomically."""
     text = json.dumps({"kind": kind, "contract": NUMERIC_VERSION, **header}, sort_keys=True)
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    with atomic_write(path) as temporary:
-        save_file(contiguous, temporary, metadata={_HEADER: text})
+    try:
+        with atomic_write(path) as temporary:
+            save_file(contiguous, temporary, metadata={_HEADER: text})
+    except SafetensorError as error:
+        raise BadFile(f"{path}: could not be written ({error}); check the free space and permissions") from error
 
 
 def read_tensors(path: str | Path, kind: Kind) -> tuple[dict[str, Any], Arrays]:

@@ -103,7 +103,7 @@ def test_a_missing_operator_library_is_named(
 def test_the_traceback_is_there_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     from svf_edge.errors import BadFile
 
-    monkeypatch.setattr("sys.argv", ["svf-edge", "--traceback", "parity", "/nowhere"])
+    monkeypatch.setattr("sys.argv", ["svf-edge", "parity", "/nowhere", "--traceback"])
     with pytest.raises(BadFile, match="/nowhere: not a bundle"):
         cli.main()
 

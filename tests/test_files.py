@@ -14,6 +14,12 @@ def test_failure_inside_the_block_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError) as error, atomic_write(tmp_path):
+        pass
+    assert error.value.filename == str(tmp_path)
+
+
 def test_write_makes_folders_and_replaces(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "a.txt"
     write_text(path, "one")

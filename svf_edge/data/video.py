@@ -109,16 +109,17 @@ def _reason(error: Exception) -> str:
 
 
 def _fit(frame: av.VideoFrame, size: tuple[int, int]) -> Frames:
-    """uint8 [3, *size]: the largest centred region of the same aspect ratio, resized."""
+    """uint8 [3, *size]: the largest centred region of the same aspect ratio, resized; upright as a player shows it."""
     try:
         from PIL import Image
     except ModuleNotFoundError as error:
         raise MissingPackage("pillow", "video") from error
     pixels = np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
+    pixels = np.rot90(pixels, frame.rotation // 90)  # phones store portrait video lying down; both count anticlockwise
     (height, width), (target_height, target_width) = pixels.shape[:2], size
     scale = min(height / target_height, width / target_width)
     high, wide = min(round(target_height * scale), height), min(round(target_width * scale), width)
     top, left = (height - high) // 2, (width - wide) // 2
-    region = Image.fromarray(pixels[top : top + high, left : left + wide])
+    region = Image.fromarray(np.ascontiguousarray(pixels[top : top + high, left : left + wide]))
     resized = region.resize((target_width, target_height), Image.Resampling.BILINEAR)
     return np.ascontiguousarray(np.asarray(resized, dtype=np.uint8).transpose(2, 0, 1))

@@ -136,6 +136,8 @@ class Program:
     def __post_init__(self) -> None:
         if not self.outputs:
             raise ValueError("a program needs at least one output")
+        if not isinstance(self.meta, Mapping):
+            raise ValueError("meta is not a mapping")
         for output in self.outputs:
             if output.name in self.types:
                 raise ValueError(
@@ -150,12 +152,14 @@ class Program:
     def types(self) -> Mapping[str, TensorType]:
         """Type of every tensor by name, inferred in one pass."""
         frames = self.frames
-        if len(frames.shape) != 4 or min(frames.shape) < 1:
+        if len(frames.shape) != 4 or not _whole(*frames.shape) or min(frames.shape) < 1:
             raise ValueError(f"frames of shape {frames.shape}: four positive sizes are needed")
-        if not 0 <= frames.zero_point <= 255:
-            raise ValueError(f"zero point {frames.zero_point} is outside 0..255")
+        if not _whole(frames.zero_point, frames.exponent) or not 0 <= frames.zero_point <= 255:
+            raise ValueError(f"zero point {frames.zero_point} or exponent {frames.exponent} of the frames is not valid")
         types = {frames.name: TensorType("frames", frames.shape, frames.exponent)}
         for node in self.nodes:
+            if not isinstance(node.name, str) or not node.name:
+                raise ValueError(f"a node is called {node.name!r}")
             if node.name in types:
                 raise ValueError(f"{node.name}: the name is used twice")
             for source in sources(node):
@@ -189,14 +193,15 @@ def _infer(node: Node, types: Mapping[str, TensorType]) -> TensorType:
             for label, values in (("gain", node.gain), ("bias", node.bias), ("theta", node.theta)):
                 _vector(node, label, values, source.shape[1])
             _need(int(node.theta.min()) >= 1, node, f"theta {int(node.theta.min())} is below 1")
-            _need(node.levels >= 1, node, f"levels {node.levels} is below 1")
+            _need(_whole(node.levels) and node.levels >= 1, node, f"levels {node.levels} is no positive number")
             _need(node.reset in ("hard", "soft"), node, f"unknown reset '{node.reset}'")
             return TensorType("spikes", source.shape, 0, node.levels)
         case Attention():
             query, key, value = (types[name] for name in sources(node))
             _need(query.kind == key.kind == value.kind == "spikes", node, "reads only spikes")
             _need(query == key == value, node, f"q, k and v differ: {query}, {key}, {value}")
-            _need(node.heads >= 1 and query.shape[1] % node.heads == 0, node, f"{node.heads} heads do not divide C")
+            divides = _whole(node.heads) and node.heads >= 1 and query.shape[1] % node.heads == 0
+            _need(divides, node, f"{node.heads} heads do not divide C")
             _need(node.mode in ("hamming", "dot"), node, f"unknown mode '{node.mode}'")
             _need(node.scope in ("joint", "spatial", "temporal"), node, f"unknown scope '{node.scope}'")
             return TensorType("fixed", query.shape, 0)
@@ -209,6 +214,9 @@ def _infer_conv(node: Conv, source: TensorType) -> TensorType:
         weight.dtype == np.int8 and weight.ndim == 4 and weight.size > 0, node, "weight is not int8 [Co, Ci/g, kh, kw]"
     )
     _need(int(np.abs(weight.astype(np.int16)).max()) <= WEIGHT_MAX, node, "weight -128 is outside -127..127")
+    _need(_whole(node.groups, node.exponent), node, f"groups {node.groups} or exponent {node.exponent} is not whole")
+    for label, pair in (("stride", node.stride), ("padding", node.padding)):
+        _need(len(pair) == 2 and _whole(*pair), node, f"{label} {pair} is no pair of whole numbers")
     steps, channels, height, width = source.shape
     outs, per_group, kernel_h, kernel_w = weight.shape
     fits = node.groups >= 1 and per_group * node.groups == channels and outs % node.groups == 0
@@ -222,6 +230,10 @@ def _infer_conv(node: Conv, source: TensorType) -> TensorType:
     _need(out_h >= 1 and out_w >= 1, node, f"a {kernel_h}x{kernel_w} kernel does not fit {height}x{width}")
     _need(node.out in ("fixed", "int8"), node, f"unknown output kind '{node.out}'")
     return TensorType(node.out, (steps, outs, out_h, out_w), node.exponent)
+
+
+def _whole(*values: object) -> bool:
+    return all(type(value) is int for value in values)  # a bool is an int to isinstance, and no number here
 
 
 def _vector(node: Node, label: str, values: Int32Array, size: int) -> None:

@@ -48,7 +48,7 @@ def load_program(path: str | Path) -> Program:
             tuple(Output(**entry) for entry in header["outputs"]),
             header["meta"],
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise BadFile(f"{path}: not a valid program ({error}); freeze the checkpoint again") from error
 
 

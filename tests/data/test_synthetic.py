@@ -1,5 +1,4 @@
 import hashlib
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,11 +6,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from svf_edge.data import synthetic
-from svf_edge.data.cache import SHARD_CLIPS, CachedPoseDataset
 from svf_edge.data.render import Camera, Layer, rasterise
 from svf_edge.data.skeleton import FLIP_ORDER, FLIP_PAIRS, JOINT_NAMES, SKELETON
 from svf_edge.data.synthetic import SyntheticPoseDataset
-from svf_edge.errors import BadFile, UnsupportedInput
+from svf_edge.errors import UnsupportedInput
 
 
 def digest(clips: list[synthetic.PoseSample]) -> str:
@@ -158,39 +156,3 @@ def test_index_outside_is_an_index_error() -> None:
 def test_camera_projects_by_hand() -> None:
     camera = Camera(10.0, np.array([[32, 16]], np.float32))
     np.testing.assert_allclose(camera.project(np.array([[[1, -2, 5]]], np.float32)), [[[34, 12]]])
-
-
-def test_cache_gives_the_same_clips_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = SyntheticPoseDataset("train", SHARD_CLIPS + 3, frames=1, size=(16, 16))
-    cached = CachedPoseDataset(source, tmp_path)
-    picked = [0, 7, SHARD_CLIPS - 1, SHARD_CLIPS, SHARD_CLIPS + 2]
-    assert digest([cached[i] for i in picked]) == digest([source[i] for i in picked])
-    assert len(cached) == len(source)
-    with pytest.raises(IndexError):
-        cached[len(source)]
-
-    rendered: list[int] = []
-    real = SyntheticPoseDataset.render
-
-    def counted(self: SyntheticPoseDataset, index: int) -> object:
-        rendered.append(index)
-        return real(self, index)
-
-    monkeypatch.setattr(SyntheticPoseDataset, "render", counted)
-    CachedPoseDataset(source, tmp_path)
-    assert not rendered
-    (lost,) = cached.folder.glob(f"{SHARD_CLIPS:07d}-*.frames.npy")
-    lost.unlink()
-    resumed = CachedPoseDataset(source, tmp_path)
-    assert rendered == list(range(SHARD_CLIPS, SHARD_CLIPS + 3))
-    assert digest([resumed[i] for i in picked]) == digest([cached[i] for i in picked])
-    assert not list(cached.folder.glob(".*"))
-
-
-def test_a_damaged_shard_is_named(tmp_path: Path) -> None:
-    source = SyntheticPoseDataset("val", 2, frames=1, size=(16, 16))
-    folder = CachedPoseDataset(source, tmp_path).folder
-    (victim,) = folder.glob("*.joints.npy")
-    victim.write_bytes(victim.read_bytes()[:20])
-    with pytest.raises(BadFile, match=victim.name):
-        CachedPoseDataset(source, tmp_path)

@@ -45,6 +45,25 @@ def test_a_wide_frame_is_cropped_around_its_centre(ramp: Path) -> None:
     np.testing.assert_array_equal(flat[:, 8, 4], [255, 0, 0])
 
 
+def test_a_phone_video_is_upright(tmp_path: Path) -> None:
+    """The file says "turn by 90 degrees clockwise to show": its left side becomes the top."""
+    path = tmp_path / "portrait.mp4"
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        pixels = np.zeros((64, 64, 3), np.uint8)
+        pixels[:, :32] = 255
+        out.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        out.mux(stream.encode(None))
+    content = bytearray(path.read_bytes())
+    matrix = content.index(b"tkhd") + 44  # ISO 14496-12, 8.3.2: nine 32-bit words, rows (a, b, u), (c, d, v), (x, y, w)
+    turn = [0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30]
+    content[matrix : matrix + 36] = b"".join(word.to_bytes(4, "big", signed=True) for word in turn)
+    path.write_bytes(content)
+    shown = read_clip(path, 1, (32, 32))[0, 0]
+    assert shown[:14].min() > 200 and shown[18:].max() < 50
+
+
 def test_windows_do_not_overlap(ramp: Path) -> None:
     windows = list(iter_clips(ramp, 3, (8, 8)))
     assert [int(w[0, 0, 4, 4]) for w in windows] == [0, 60, 120]
