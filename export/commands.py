@@ -28,7 +28,7 @@ def export(
     """
     from rich.console import Console
 
-    from svf_edge.export.bundle import TARGETS, write_bundle
+    from svf_edge.export.bundle import LIBRARIES, TARGETS, write_bundle
     from svf_edge.export.golden import golden_clips
     from svf_edge.program import load_program
 
@@ -40,4 +40,10 @@ def export(
     for artefact in bundle.manifest.artefacts:
         size = bundle.manifest.files[artefact.path].size
         console.print(f"{artefact.runtime:12} {artefact.dialect:9} {size / 1e3:8.0f} kB  {output / artefact.path}")
+    built = {library.name for library in bundle.manifest.libraries}
+    missing = [name for name in LIBRARIES if name not in built]
+    if missing:
+        console.print(f"[yellow]without operator libraries that were not built here:[/] {', '.join(missing)}")
+    if all(artefact.dialect != "packed" for artefact in bundle.manifest.artefacts):
+        console.print("[yellow]portable graphs only:[/] packed operators take binary spikes (levels = 1)")
     console.print(f"bundle: {output} ({len(bundle.manifest.taps)} layers of spikes, golden: {', '.join(clips)})")

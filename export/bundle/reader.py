@@ -34,13 +34,7 @@ class Bundle:
         Raises `BadFile` (naming the file) or `ContractMismatch`.
         """
         folder = Path(folder)
-        path = folder / MANIFEST
-        if not path.is_file():
-            raise BadFile(f"{folder}: not a bundle (no {MANIFEST}); make one with `svf-edge export`")
-        try:
-            manifest = Manifest.model_validate_json(path.read_text(encoding="utf-8"))
-        except (ValidationError, UnicodeDecodeError) as error:
-            raise BadFile(f"{path}: not a valid manifest ({_first(error)}); export the bundle again") from error
+        path, manifest = folder / MANIFEST, read_manifest(folder)
         check_version("bundle", manifest.format, FORMAT, path)
         check_version("numeric", manifest.numeric, NUMERIC_VERSION, path)
         check_version("packing", manifest.packing, PACKING_VERSION, path)
@@ -93,6 +87,17 @@ class Bundle:
                 return _read_golden(self.path(golden.path))
         known = ", ".join(golden.name for golden in self.manifest.golden)
         raise SvfError(f"{self.folder}: has no golden vector '{name}'; it has {known}")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a bundle folder, its schema checked and nothing else. Raises `BadFile`."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise BadFile(f"{folder}: not a bundle (no {MANIFEST}); make one with `svf-edge export`")
+    try:
+        return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
+    except (ValidationError, UnicodeDecodeError) as error:
+        raise BadFile(f"{path}: not a valid manifest ({_first(error)}); export the bundle again") from error
 
 
 def _read_golden(path: Path) -> tuple[NDArray[np.uint8], dict[str, NDArray[np.int32]]]:

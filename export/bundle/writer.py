@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from safetensors.numpy import save_file
 
 import svf_edge
 from svf_edge.contract import NUMERIC_VERSION, PACKING_VERSION
-from svf_edge.errors import MissingLibrary, SvfError
+from svf_edge.errors import BadFile, MissingLibrary, SvfError
 from svf_edge.export.bundle.manifest import (
     MANIFEST,
     Artefact,
@@ -27,7 +28,7 @@ from svf_edge.export.bundle.manifest import (
     OutputSpec,
     Tap,
 )
-from svf_edge.export.bundle.reader import PROGRAM, Bundle
+from svf_edge.export.bundle.reader import PROGRAM, Bundle, read_manifest
 from svf_edge.files import atomic_write, sha256
 from svf_edge.packing import digest, pack_spikes
 from svf_edge.program import Program, run, save_program
@@ -53,10 +54,15 @@ class _Draft:
     libraries: list[Library] = field(default_factory=list)
     golden: list[Golden] = field(default_factory=list)
 
+    @property
+    def dialects(self) -> tuple[Literal["packed", "portable"], ...]:
+        """Packed operators of contract 1 take binary spikes; a program of integer LIFs is portable only."""
+        return ("packed", "portable") if all(lif.levels == 1 for lif in self.program.lifs) else ("portable",)
+
     def add_onnx(self) -> None:
         from svf_edge.export.onnx import export_onnx
 
-        for dialect in ("packed", "portable"):
+        for dialect in self.dialects:
             path = f"onnx/{dialect}.onnx"
             export_onnx(self.program, dialect, self.folder / path)
             self.artefacts.append(Artefact(runtime="onnxruntime", dialect=dialect, path=path))
@@ -64,7 +70,7 @@ class _Draft:
     def add_executorch(self) -> None:
         from svf_edge.export.executorch import export_executorch
 
-        for dialect in ("packed", "portable"):
+        for dialect in self.dialects:
             path, tapped = f"executorch/{dialect}.pte", f"executorch/{dialect}.tap.pte"
             export_executorch(self.program, dialect, self.folder / path)
             export_executorch(self.program, dialect, self.folder / tapped, taps=True)
@@ -95,7 +101,7 @@ class _Draft:
         trace = run(self.program, clip)
         levels = {node.name: node.levels for node in self.program.lifs}
         digests = {layer: digest(pack_spikes(spikes, levels[layer])) for layer, spikes in trace.spikes.items()}
-        path = f"golden/{_file_name(name)}.safetensors"
+        path = f"golden/{len(self.golden)}.safetensors"
         outputs = {f"output:{key}": values for key, values in trace.outputs.items()}
         with atomic_write(self.folder / path) as temporary:
             save_file({"frames": np.ascontiguousarray(clip), **outputs}, temporary)
@@ -146,12 +152,11 @@ def write_bundle(
     Raises `RangeError` (a carrier could be inexact), `UnsupportedInput` (a clip of another shape), `MissingPackage`
     (a target's exporter is not installed), or `SvfError` when `folder` exists and is not a bundle.
     """
-    folder = Path(folder)
+    folder = Path(folder).absolute()
     unknown = [target for target in targets if target not in TARGETS]
     if unknown:
         raise SvfError(f"unknown target '{unknown[0]}'; choose from {', '.join(TARGETS)}")
-    if folder.exists() and not (folder / MANIFEST).is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise SvfError(f"{folder}: exists and is not a bundle; give another path or remove it")
+    _check_replaceable(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
         draft = _Draft(program, Path(scratch) / "bundle")
@@ -167,11 +172,33 @@ def write_bundle(
         draft.add_libraries()
         text = draft.manifest().model_dump_json(indent=1)
         (draft.folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
-        if folder.exists():
-            folder.rename(Path(scratch) / "previous")
-        draft.folder.rename(folder)
+        _replace(folder, draft.folder, Path(scratch) / "previous")
     return Bundle.open(folder)
 
 
-def _file_name(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_" else "-" for c in name)
+def _check_replaceable(folder: Path) -> None:
+    """Raise `SvfError` unless `folder` is absent, empty, or a bundle with nothing else in it."""
+    if Path.cwd().is_relative_to(folder):
+        raise SvfError(f"{folder}: is the current folder or holds it and cannot be replaced; give another path")
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    try:
+        known = {MANIFEST, *read_manifest(folder).files}
+    except BadFile:
+        raise SvfError(f"{folder}: exists and is not a bundle; give another path or remove it") from None
+    for path in sorted(folder.rglob("*")):
+        if not path.is_dir() and path.relative_to(folder).as_posix() not in known:
+            raise SvfError(f"{path}: is no part of the bundle there, which would be replaced; move it away first")
+
+
+def _replace(folder: Path, draft: Path, previous: Path) -> None:
+    """Move `draft` to `folder`; what was there goes to `previous`, and comes back when the move fails."""
+    existed = folder.exists()
+    if existed:
+        folder.rename(previous)
+    try:
+        draft.rename(folder)
+    except BaseException:
+        if existed:
+            previous.rename(folder)
+        raise

@@ -111,6 +111,56 @@ def test_a_folder_that_is_no_bundle_is_kept(program: Program, tmp_path: Path) ->
         write_bundle(program, tmp_path / "b", {}, targets=["tflite"])
 
 
+def test_nothing_of_the_user_is_replaced(program: Program, folder: Path) -> None:
+    """A manifest alone makes no bundle, and a file beside a bundle's own is not thrown away with it."""
+    app = folder.parent / "app"
+    app.mkdir()
+    (app / MANIFEST).write_text('{"name": "my web app"}')
+    (folder / "notes.txt").write_text("years of work")
+    for target, reason in ((app, "exists and is not a bundle"), (folder, r"notes\.txt: is no part of the bundle")):
+        with pytest.raises(SvfError, match=reason):
+            write_bundle(program, target, {}, targets=["onnx"])
+    assert (app / MANIFEST).exists() and (folder / "notes.txt").exists()
+
+
+def test_the_current_folder_is_not_replaced(program: Program, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    with pytest.raises(SvfError, match="current folder"):
+        write_bundle(program, ".", {}, targets=["onnx"])
+    assert Bundle.open(folder)
+
+
+def test_an_interrupt_while_replacing_brings_the_old_bundle_back(
+    program: Program, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = Bundle.open(folder).manifest
+    rename = Path.rename
+
+    def interrupted(self: Path, target: Path) -> Path:
+        if self.name == "bundle" and self.parent.name.startswith(".bundle."):
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_bundle(program, folder, {}, targets=["onnx"])
+    assert Bundle.open(folder).manifest == before
+    assert [path.name for path in folder.parent.iterdir()] == ["bundle"]
+
+
+def test_clips_with_similar_names_stay_apart(program: Program, tmp_path: Path) -> None:
+    clips = {"a.b": noise_clip(program, 1), "a-b": noise_clip(program, 2)}
+    bundle = write_bundle(program, tmp_path / "b", clips, targets=["onnx"])
+    for name, clip in clips.items():
+        np.testing.assert_array_equal(bundle.golden(name)[0], clip)
+
+
+def test_integer_lifs_are_exported_portable(tmp_path: Path) -> None:
+    program = random_program(channels=24, heads=3, levels=3)
+    bundle = write_bundle(program, tmp_path / "b", {"noise": noise_clip(program)}, targets=["onnx"])
+    assert [artefact.dialect for artefact in bundle.manifest.artefacts] == ["portable"]
+
+
 def test_a_failed_proof_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(RangeError, match="layer 'stem'"):
         write_bundle(loud_program(), tmp_path / "b", {}, targets=["onnx"])
