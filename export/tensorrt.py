@@ -20,6 +20,7 @@ from svf_edge.errors import MissingPackage, UnsupportedInput
 from svf_edge.files import atomic_write
 from svf_edge.packing import WORD_BITS, word_count
 from svf_edge.program import Add, Attention, Conv, Lif, Program
+from svf_edge.program.ir import token_groups
 from svf_edge.program.ranges import prove
 
 try:
@@ -142,7 +143,7 @@ def _attention(writer: GraphWriter, program: Program, node: Attention) -> None:
     steps, channels, height, width = source.shape
     space = height * width
     words = word_count(channels)
-    groups, tokens = {"joint": (1, steps * space), "spatial": (steps, space), "temporal": (space, steps)}[node.scope]
+    groups, tokens = token_groups(node.scope, source.shape)
     # [T, C, H * W] to [.., .., C], tokens in (t, h, w) order.
     order = [2, 0, 1] if node.scope == "temporal" else [0, 2, 1]
 

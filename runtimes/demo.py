@@ -45,7 +45,7 @@ def demo(
         bundle = write_bundle(program, output / "bundle", golden_clips(program.frames, [CLIP]), progress=status.update)
 
     console.print(f"[bold]3/4[/] parity on {CLIP.name} and noise")
-    clips = load_clips(bundle, [str(CLIP), "noise"], windows=8)
+    clips = load_clips(bundle, [CLIP.name, str(CLIP), "noise"], windows=8)
     with progress_bar() as progress:
         compared = run_parity(bundle, clips, progress=progress, threads=threads)
 

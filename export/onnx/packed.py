@@ -9,6 +9,7 @@ from svf_edge.export.onnx.functions import BODY_DOMAIN, DOMAIN, bodies
 from svf_edge.export.onnx.writer import GraphWriter
 from svf_edge.packing import word_count
 from svf_edge.program import Add, Attention, Conv, Lif, Program
+from svf_edge.program.ir import token_groups
 from svf_edge.program.ranges import prove
 
 
@@ -69,11 +70,12 @@ def _lif(writer: GraphWriter, node: Lif) -> None:
 
 def _attention(writer: GraphWriter, program: Program, node: Attention) -> None:
     steps, channels, height, width = program.types[node.name].shape
-    groups, tokens = (1, steps * height * width) if node.scope == "joint" else (steps, height * width)
-    swap = node.scope == "temporal"
+    groups, tokens = token_groups(node.scope, (steps, channels, height, width))
+    swap = node.scope == "temporal"  # the words lie in (t, h, w) order; time goes inside
+    rows = (tokens, groups) if swap else (groups, tokens)
 
     def grouped(role: str, source: str) -> str:
-        shape = writer.integers(groups, tokens, word_count(channels))
+        shape = writer.integers(*rows, word_count(channels))
         name = writer.op("Reshape", [source, shape], f"{node.name}:{role}")
         return writer.op("Transpose", [name], f"{name}:swapped", perm=[1, 0, 2]) if swap else name
 

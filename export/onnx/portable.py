@@ -9,6 +9,7 @@ from onnx import TensorProto
 from svf_edge.contract import INT8_MAX
 from svf_edge.export.onnx.writer import GraphWriter
 from svf_edge.program import Add, Attention, Conv, Lif, Program
+from svf_edge.program.ir import token_groups
 from svf_edge.program.ranges import prove
 
 
@@ -109,7 +110,8 @@ def _attention(writer: GraphWriter, program: Program, node: Attention) -> None:
     space = height * width
     # Channels before tokens, as convolutions leave them: O^T = (V K^T) Q per head, shapes [G, heads, d, N].
     order = {"joint": [1, 0, 2], "spatial": [0, 1, 2], "temporal": [2, 1, 0]}[node.scope]
-    lead, tokens = {"joint": ([], steps * space), "spatial": ([steps], space), "temporal": ([space], steps)}[node.scope]
+    groups, tokens = token_groups(node.scope, (steps, channels, height, width))
+    lead = [] if node.scope == "joint" else [groups]
     width_of_head = channels // node.heads
 
     def heads(role: str, source: str, signed: bool) -> str:

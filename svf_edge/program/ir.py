@@ -96,6 +96,13 @@ class Attention:
     scope: Scope = "joint"
 
 
+def token_groups(scope: Scope, shape: tuple[int, int, int, int]) -> tuple[int, int]:
+    """How many groups attention of `scope` makes of spikes `[T, C, H, W]`, and how many tokens are in each."""
+    steps, _, height, width = shape
+    space = height * width
+    return {"joint": (1, steps * space), "spatial": (steps, space), "temporal": (space, steps)}[scope]
+
+
 Node = Conv | Add | Lif | Attention
 
 

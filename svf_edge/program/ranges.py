@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from svf_edge.contract import FLOAT32_LIMIT, INT8_MAX, INT32_LIMIT
 from svf_edge.errors import RangeError
-from svf_edge.program.ir import Add, Attention, Conv, Lif, Program, TensorType
+from svf_edge.program.ir import Add, Attention, Conv, Lif, Program, TensorType, token_groups
 
 Carrier = Literal["int32", "float32"]
 LIMITS: Mapping[Carrier, int] = {"int32": INT32_LIMIT, "float32": FLOAT32_LIMIT}
@@ -122,8 +122,8 @@ def _lif(node: Lif, source: _Interval, found: list[Bound]) -> _Interval:
 
 
 def _attention(node: Attention, spikes: TensorType, found: list[Bound]) -> _Interval:
-    steps, channels, height, width = spikes.shape
-    tokens = {"joint": steps * height * width, "spatial": height * width, "temporal": steps}[node.scope]
+    channels = spikes.shape[1]
+    _, tokens = token_groups(node.scope, spikes.shape)
     levels = spikes.levels
     factor = max(1, 2 * levels - 1) if node.mode == "hamming" else levels
     summary = tokens * factor * levels
