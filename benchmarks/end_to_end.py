@@ -2,16 +2,18 @@
 
     python -m benchmarks.end_to_end
 
-All variants live in one process and take turns, run by run, so that they share every condition of the machine. Medians
-are compared. The result file holds the raw samples.
+All variants run in one process and take short turns, so that they share every condition of the machine. Medians are
+compared. The result file holds the raw samples and the load of the machine before them.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,7 +29,7 @@ from benchmarks.float_twin import float_twin
 from benchmarks.int8_twin import int8_twin
 from svf_edge.data.video import iter_clips
 from svf_edge.export.onnx import packed_model, portable_model
-from svf_edge.export.ops.library import available_isas, find_library
+from svf_edge.export.ops.library import current_isa, find_library
 from svf_edge.files import write_text
 from svf_edge.model_store import load_model
 from svf_edge.program import Program, run
@@ -36,7 +38,8 @@ from svf_edge.runtimes.machine import machine
 from svf_edge.shipped import CHECKPOINT, CLIP
 
 RESULT = Path(__file__).parent / "results" / "end_to_end.json"
-WARM_UP = 20
+WARM_UP = 10
+RUNS = 30
 
 Run = Callable[[], NDArray[np.int32]]
 
@@ -48,29 +51,33 @@ def session(model: onnx.ModelProto, clip: NDArray[np.uint8], threads: int, libra
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
-    # Threads of a session that waits its turn must not spin on the cores of the one that runs.
-    options.add_session_config_entry("session.force_spinning_stop", "1")
     if library is not None:
         options.register_custom_ops_library(str(library))
     made = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return lambda: made.run(None, {"frames": clip})[0]
 
 
-def interleave(variants: Mapping[str, Run], rounds: int, label: str) -> dict[str, list[float]]:
-    """Milliseconds of `rounds` runs of every variant, one run of each in turn."""
-    for go in variants.values():
-        for _ in range(WARM_UP):
-            go()
-    samples: dict[str, list[float]] = {name: [] for name in variants}
-    for _ in track(range(rounds), label):
-        for name, go in variants.items():
-            start = time.perf_counter_ns()
-            go()
-            samples[name].append((time.perf_counter_ns() - start) / 1e6)
+def take_turns(sessions: Mapping[str, Callable[[], Run]], turns: int, label: str) -> dict[str, list[list[float]]]:
+    """Milliseconds of `RUNS` runs of every variant in each of `turns` turns.
+
+    A turn opens a session, warms up, measures and lets it go, so that no idle session's threads use the machine.
+    """
+    samples: dict[str, list[list[float]]] = {name: [] for name in sessions}
+    for _ in track(range(turns), label):
+        for name, open_session in sessions.items():
+            go = open_session()
+            for _ in range(WARM_UP):
+                go()
+            turn = []
+            for _ in range(RUNS):
+                start = time.perf_counter_ns()
+                go()
+                turn.append((time.perf_counter_ns() - start) / 1e6)
+            samples[name].append(turn)
     return samples
 
 
-def measure(program: Program, clips: Sequence[NDArray[np.uint8]], rounds: int) -> dict[str, Any]:
+def measure(program: Program, clips: Sequence[NDArray[np.uint8]], turns: int) -> dict[str, Any]:
     """Cases of one and two threads. Raises `SystemExit` when a packed or portable output is not exact."""
     clip = clips[0]
     trace = run(program, clip)
@@ -84,24 +91,24 @@ def measure(program: Program, clips: Sequence[NDArray[np.uint8]], rounds: int) -
     }
     cases = []
     for threads in (1, 2):
-        variants = {
-            name: session(model, clip, threads, find_library("svf_ort") if name == "packed" else None)
+        sessions = {
+            name: partial(session, model, clip, threads, find_library("svf_ort") if name == "packed" else None)
             for name, model in models.items()
         }
         for name in ("packed", "portable"):
-            if not np.array_equal(variants[name](), expected):
+            if not np.array_equal(sessions[name]()(), expected):
                 raise SystemExit(f"{name}: outputs differ from the reference; a time would be worthless")
-        samples = interleave(variants, rounds, f"{threads} thread{'s' if threads > 1 else ''}")
+        samples = take_turns(sessions, turns, f"{threads} thread{'s' if threads > 1 else ''}")
         cases.append({"threads": threads, "samples_ms": samples})
     spikes = sum(int(values.sum()) for values in trace.spikes.values())
     return {"firing_rate": spikes / sum(values.size for values in trace.spikes.values()), "cases": cases}
 
 
 def main(
-    rounds: Annotated[int, typer.Option(min=10, help="Timed runs of every variant.")] = 300,
+    turns: Annotated[int, typer.Option(min=2, help=f"Turns of {RUNS} runs for every variant.")] = 10,
     output: Annotated[Path, typer.Option("--output", "-o", help="Result file.")] = RESULT,
 ) -> None:
-    """Measure and write the result file. Example: python -m benchmarks.end_to_end --rounds 500"""
+    """Measure and write the result file. Example: python -m benchmarks.end_to_end --turns 20"""
     model, meta = load_model(CHECKPOINT)
     program = freeze(model, meta=meta)
     steps, _, height, width = program.frames.shape
@@ -110,11 +117,12 @@ def main(
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine().model_dump(mode="json"),
         "versions": {name: version(name) for name in ("svf-edge", "onnxruntime", "numpy")},
-        "kernels": available_isas()[-1],
+        "load_before": os.getloadavg(),
+        "kernels": current_isa(),
         "model": model.config.size,
         "frames": list(program.frames.shape),
         "clip": CLIP.name,
-        **measure(program, clips, rounds),
+        **measure(program, clips, turns),
     }
     write_text(output, json.dumps(result, indent=1) + "\n")
     for case in result["cases"]:
