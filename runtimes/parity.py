@@ -22,7 +22,7 @@ from svf_edge.runtimes.registry import find_runtimes
 if TYPE_CHECKING:
     from svf_edge.export.bundle import Bundle
 
-Verdict = Literal["equal", "differs", "vacuous", "failed", "not run"]
+Verdict = Literal["equal", "differs", "vacuous", "yardstick", "failed", "not run"]
 
 
 class Address(Result):
@@ -52,13 +52,22 @@ class Address(Result):
 
 
 class LayerParity(Result):
-    """One layer's spikes. `stray` counts words with a padding bit set, which the packing contract forbids."""
+    """One layer's spikes: how many there can be, how many the reference fired, compared, and differing.
+
+    `stray` counts words with a padding bit set, which the packing contract forbids.
+    """
 
     layer: str
-    compared: int
+    size: int
     fired: int
+    compared: int
     differing: int
     stray: int = 0
+
+    @property
+    def lifeless(self) -> bool:
+        """Silent or saturated: all spikes are 0 or all are 1, so that equality is no proof."""
+        return self.fired in (0, self.size)
 
 
 class OutputParity(Result):
@@ -81,16 +90,26 @@ class OutputParity(Result):
 
 
 class ClipParity(Result):
-    """One runtime on one clip. `vacuous`: the reference was silent or saturated throughout, so equality is no proof."""
+    """One runtime on one clip. Without outputs for the reference on a clip that is not golden: nothing was compared."""
 
     clip: str
-    vacuous: bool
     layers: tuple[LayerParity, ...]
     outputs: tuple[OutputParity, ...]
     first: Address | None = None
 
     def __bool__(self) -> bool:
-        return not self.vacuous and self.equal
+        return self.checked and not self.vacuous and self.equal
+
+    @property
+    def checked(self) -> bool:
+        """Something was compared."""
+        return bool(self.outputs)
+
+    @property
+    def vacuous(self) -> bool:
+        """The reference was silent or saturated throughout, so equality is no proof."""
+        fired, size = sum(layer.fired for layer in self.layers), sum(layer.size for layer in self.layers)
+        return fired in (0, size)
 
     @property
     def equal(self) -> bool:
@@ -101,10 +120,14 @@ class ClipParity(Result):
 
 
 class RuntimeParity(Result):
-    """One runtime on all clips. `reason` says why it failed or was not run."""
+    """One runtime on all clips. `failure` or `reason` says why it failed or was not run.
+
+    `lifeless` are the layers that the reference left silent or saturated on every clip.
+    """
 
     runtime: str
     clips: tuple[ClipParity, ...] = ()
+    lifeless: tuple[str, ...] = ()
     failure: str | None = None
     reason: str | None = None
 
@@ -113,14 +136,21 @@ class RuntimeParity(Result):
 
     @property
     def verdict(self) -> Verdict:
-        """A vacuous clip is no evidence: it neither makes a pass nor spoils one that rests on other clips."""
+        """A vacuous clip is no evidence: it neither makes a pass nor spoils one that rests on other clips.
+
+        Nor is a network most of whose layers are lifeless. The reference is the yardstick, unless it was itself held
+        against golden vectors.
+        """
         if self.failure is not None:
             return "failed"
         if self.reason is not None:
             return "not run"
         if not all(clip.equal for clip in self.clips):
             return "differs"
-        return "equal" if any(self.clips) else "vacuous"
+        if self.clips and not any(clip.checked for clip in self.clips):
+            return "yardstick"
+        alive = any(self.clips) and 2 * len(self.lifeless) <= len(self.clips[0].layers)
+        return "equal" if alive else "vacuous"
 
     @property
     def compared(self) -> int:
@@ -145,6 +175,8 @@ class RuntimeParity(Result):
     def __str__(self) -> str:
         if self.failure or self.reason:
             return f"{self.runtime}: {self.verdict}: {self.failure or self.reason}"
+        if self.verdict == "yardstick":
+            return f"{self.runtime}: yardstick: no clip is golden, so it was compared with nothing"
         lines = [
             f"{self.runtime}: {self.verdict}, {self.differing} of {self.compared} spikes differ, outputs "
             f"{'exact' if self.outputs_exact else 'differ'}"
@@ -158,9 +190,10 @@ class RuntimeParity(Result):
 
 
 class ParityReport(Result):
-    """All runtimes on all clips. True when something other than the reference was compared and all of it is equal.
+    """All runtimes on all clips. True when all that was compared is equal, and something was.
 
-    `required` are the runtimes asked for by name: they must have run.
+    `required` are the runtimes asked for by name: they must have run. The reference's own golden vectors are enough
+    only when it was asked for.
     """
 
     bundle: str
@@ -170,10 +203,19 @@ class ParityReport(Result):
     required: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        ran = [entry for entry in self.runtimes if entry.verdict != "not run"]
+        ran = [entry for entry in self.runtimes if entry.verdict not in ("not run", "yardstick")]
         absent = [entry for entry in self.runtimes if entry.verdict == "not run" and entry.runtime in self.required]
-        compared = self.required or any(entry.runtime != "reference" for entry in ran)
-        return bool(compared) and all(ran) and not absent
+        compared = any(entry.runtime != "reference" or entry.runtime in self.required for entry in ran)
+        return compared and all(ran) and not absent
+
+    @property
+    def activity(self) -> str | None:
+        """How many layers proved nothing, and which; the reference's activity is judged, so it holds for all."""
+        entry = next((entry for entry in self.runtimes if entry.clips), None)
+        if entry is None:
+            return None
+        names = f": {', '.join(entry.lifeless)}" if entry.lifeless else ""
+        return f"{len(entry.lifeless)} of {len(entry.clips[0].layers)} layers silent or saturated on every clip{names}"
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.runtimes))
@@ -190,7 +232,8 @@ def run_parity(
     """Compare `runtimes` (all by default) with the reference interpreter on `clips`.
 
     Spikes come from a session with taps; outputs from that one and from a session without, which is what is deployed.
-    The reference itself is held against the bundle's golden outputs and digests, on clips that are golden.
+    The reference itself is held against the bundle's golden outputs and digests, on clips whose frames are golden; on
+    others it is the yardstick and nothing of it is compared.
 
     Raises `UnsupportedInput` for an unknown runtime or a clip of another shape.
     """
@@ -228,8 +271,8 @@ def _runtime(
         return RuntimeParity(runtime=runtime.name, reason=reason)
     try:
         if runtime.name == "reference":
-            found = tuple(_golden(bundle, program, name, traces[name]) for name in clips)
-            return RuntimeParity(runtime=runtime.name, clips=found)
+            found = tuple(_golden(bundle, program, name, clip, traces[name]) for name, clip in clips.items())
+            return RuntimeParity(runtime=runtime.name, clips=found, lifeless=_lifeless(found))
         found = ()
         with (
             runtime.open(bundle, threads=threads, taps=True) as tapped,
@@ -242,31 +285,38 @@ def _runtime(
                     max(pair, key=lambda o: o.differing) for pair in zip(result.outputs, deployed, strict=True)
                 )
                 found += (result.model_copy(update={"outputs": worst}),)
-        return RuntimeParity(runtime=runtime.name, clips=found)
+        return RuntimeParity(runtime=runtime.name, clips=found, lifeless=_lifeless(found))
     except SvfError as error:
         return RuntimeParity(runtime=runtime.name, failure=str(error))
 
 
-def _golden(bundle: Bundle, program: Program, name: str, trace: Trace) -> ClipParity:
-    """The reference on this machine against the golden vector made where the bundle was exported, if it is one."""
-    digests = next((entry.digests for entry in bundle.manifest.golden if entry.name == name), {})
-    levels = {lif.name: lif.levels for lif in program.lifs}
-    for layer, spikes in trace.spikes.items():
-        if layer in digests and digest(pack_spikes(spikes, levels[layer])) != digests[layer]:
+def _golden(bundle: Bundle, program: Program, name: str, clip: Clip, trace: Trace) -> ClipParity:
+    """The reference on this machine against the golden vector made where the bundle was exported, if `clip` is one."""
+    digests: Mapping[str, str] = {}
+    outputs: tuple[OutputParity, ...] = ()
+    for entry in bundle.manifest.golden:
+        frames, expected = bundle.golden(entry.name)
+        if np.array_equal(frames, clip):
+            digests, outputs = entry.digests, compare_outputs(expected, trace.outputs)
+    layers = []
+    for lif in program.lifs:
+        spikes = trace.spikes[lif.name]
+        if lif.name in digests and digest(pack_spikes(spikes, lif.levels)) != digests[lif.name]:
             raise SvfError(
-                f"{bundle.folder}: golden clip '{name}': the reference's spikes of layer '{layer}' have another digest "
-                "than when the bundle was exported; export the bundle again"
+                f"{bundle.folder}: golden clip '{name}': the reference's spikes of layer '{lif.name}' have another "
+                "digest than when the bundle was exported; export the bundle again"
             )
-    expected = bundle.golden(name)[1] if digests else trace.outputs
-    layers = tuple(
-        LayerParity(
-            layer=layer, compared=spikes.size * levels[layer], fired=int(spikes.sum(dtype=np.int64)), differing=0
+        size = spikes.size * lif.levels
+        layers.append(
+            LayerParity(
+                layer=lif.name,
+                size=size,
+                fired=int(spikes.sum(dtype=np.int64)),
+                compared=size if lif.name in digests else 0,
+                differing=0,
+            )
         )
-        for layer, spikes in trace.spikes.items()
-    )
-    return ClipParity(
-        clip=name, vacuous=_vacuous(layers), layers=layers, outputs=compare_outputs(expected, trace.outputs)
-    )
+    return ClipParity(clip=name, layers=tuple(layers), outputs=outputs)
 
 
 def compare(program: Program, clip: Clip, reference: Trace, result: RunResult, name: str = "clip") -> ClipParity:
@@ -281,16 +331,18 @@ def compare(program: Program, clip: Clip, reference: Trace, result: RunResult, n
             first = _address(program, clip, lif, expected, words)
     return ClipParity(
         clip=name,
-        vacuous=_vacuous(tuple(layers)),
         layers=tuple(layers),
         outputs=compare_outputs(reference.outputs, result.outputs),
         first=first,
     )
 
 
-def _vacuous(layers: tuple[LayerParity, ...]) -> bool:
-    fired, compared = sum(layer.fired for layer in layers), sum(layer.compared for layer in layers)
-    return fired in (0, compared)
+def _lifeless(clips: Sequence[ClipParity]) -> tuple[str, ...]:
+    return tuple(
+        layers[0].layer
+        for layers in zip(*(clip.layers for clip in clips), strict=True)
+        if all(layer.lifeless for layer in layers)
+    )
 
 
 def _compare_layer(lif: Lif, expected: NDArray[np.int32], words: Words) -> tuple[LayerParity, Words]:
@@ -307,8 +359,9 @@ def _compare_layer(lif: Lif, expected: NDArray[np.int32], words: Words) -> tuple
     return (
         LayerParity(
             layer=lif.name,
-            compared=expected.size * lif.levels,
+            size=expected.size * lif.levels,
             fired=_ones(wanted),
+            compared=expected.size * lif.levels,
             differing=_ones(words ^ wanted),
             stray=stray,
         ),

@@ -18,6 +18,7 @@ _COLOURS = {
     "differs": "bold red",
     "failed": "bold red",
     "vacuous": "yellow",
+    "yardstick": "dim",
     "noisy": "yellow",
     "throttled": "yellow",
     "not run": "dim",
@@ -48,7 +49,7 @@ def milliseconds(value: float) -> str:
 
 def parity_table(report: ParityReport) -> Table:
     """One row a runtime: spikes compared, spikes differing, outputs, verdict."""
-    notes = [f"clips: {', '.join(report.clips)}", *_parity_notes(report.runtimes)]
+    notes = [f"clips: {', '.join(report.clips)}", *_parity_notes(report)]
     table = _table("Parity with the reference", _PARITY, "verdict", notes)
     for entry in report.runtimes:
         table.add_row(entry.runtime, *_parity_cells(entry), _coloured(entry.verdict))
@@ -79,7 +80,7 @@ def bench_tables(report: BenchReport) -> Group:
 
 def summary_table(parity: ParityReport, bench: BenchReport) -> Table:
     """Parity and latency side by side, one row a runtime."""
-    notes = [f"clips: {', '.join(parity.clips)}", *conditions(bench), *_parity_notes(parity.runtimes)]
+    notes = [f"clips: {', '.join(parity.clips)}", *conditions(bench), *_parity_notes(parity)]
     notes += _bench_notes(variant for variant in bench.variants if variant.reason is None)
     headings = (*_PARITY, "p50\nms", "p90\nms", "p99\nms", *_SIZE)
     table = _table("Every runtime against the reference", headings, "verdict", notes)
@@ -123,7 +124,7 @@ def _table(title: str, headings: Iterable[str], last: str, notes: list[str]) -> 
 
 
 def _parity_cells(entry: RuntimeParity) -> tuple[str, str, str]:
-    if not entry.clips:
+    if not entry.clips or entry.verdict == "yardstick":
         return "-", "-", "-"
     differing = "0" if not entry.differing else f"[bold red]{entry.differing}[/]"
     return millions(entry.compared), differing, "exact" if entry.outputs_exact else "[bold red]differ[/]"
@@ -133,9 +134,10 @@ def _coloured(word: str) -> str:
     return f"[{_COLOURS[word]}]{word}[/]"
 
 
-def _parity_notes(entries: Iterable[RuntimeParity]) -> list[str]:
-    reasons = ((entry, entry.failure or entry.reason) for entry in entries)
-    return [f"{entry.runtime}: {entry.verdict}: {reason}" for entry, reason in reasons if reason]
+def _parity_notes(report: ParityReport) -> list[str]:
+    wordless = ("equal", "differs", "vacuous")
+    notes = [str(entry) for entry in report.runtimes if entry.verdict not in wordless]
+    return [*([report.activity] if report.activity else []), *notes]
 
 
 def _bench_notes(variants: Iterable[VariantBench]) -> list[str]:

@@ -94,7 +94,7 @@ def firing_rates(parity: ParityReport) -> dict[str, float]:
     for clip in source.clips:
         for layer in clip.layers:
             fired[layer.layer] = fired.get(layer.layer, 0) + layer.fired
-            total[layer.layer] = total.get(layer.layer, 0) + layer.compared
+            total[layer.layer] = total.get(layer.layer, 0) + layer.size
     return {layer: fired[layer] / total[layer] for layer in total}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,10 +58,12 @@ def edit_initializer(name: str, change: Callable[[np.ndarray], None]) -> Callabl
     return edit
 
 
-def silent(program: Program) -> Program:
-    """The same program with thresholds that no membrane reaches."""
+def silent(program: Program, layers: Collection[str] | None = None) -> Program:
+    """The same program with thresholds that no membrane reaches, in `layers` or in all."""
     nodes = tuple(
-        replace(node, theta=np.full_like(node.theta, 2**20)) if isinstance(node, Lif) else node
+        replace(node, theta=np.full_like(node.theta, 2**20))
+        if isinstance(node, Lif) and (layers is None or node.name in layers)
+        else node
         for node in program.nodes
     )
     return Program(program.frames, nodes, program.outputs)

@@ -74,7 +74,7 @@ def test_report_from_stored_results(app: typer.Typer, bundle: Bundle, tmp_path: 
     measured = json.loads((tmp_path / "page.json").read_text())["bench"]
     assert measured == json.loads((tmp_path / "bench.json").read_text())
 
-    other = forge(bundle, tmp_path / "b", "golden/golden.safetensors", lambda path: path.write_bytes(path.read_bytes()))
+    other = forge(bundle, tmp_path / "b", "onnx/packed.onnx", lambda path: None)
     other = rewrite(other.folder, other.manifest.model_copy(update={"svf_edge": "another"}))
     done = CliRunner().invoke(app, ["report", str(other.folder), *options, *page])
     assert isinstance(done.exception, UnsupportedInput) and str(other.folder) in str(done.exception)

@@ -48,7 +48,8 @@ def test_adversarial_clips_give_the_same_spikes_on_onnxruntime(options: dict[str
     for entry in report.runtimes:
         assert entry.differing == 0 and entry.outputs_exact
         assert not any(clip.vacuous for clip in entry.clips if clip.clip in ("golden", "noise"))
-        assert entry.compared >= 2 * sum(np.prod(tap.shape) for tap in made.manifest.taps)
+        clips = 1 if entry.runtime == "reference" else 2  # the reference has only its golden clip to be compared with
+        assert entry.compared >= clips * sum(np.prod(tap.shape) for tap in made.manifest.taps)
 
 
 @pytest.mark.slow
@@ -110,6 +111,35 @@ def test_a_change_after_the_last_spike_shows_in_the_outputs(bundle: Bundle, tmp_
     assert output.index == (0, 0, 0, 0) and output.differing == output.compared
     assert output.found == (output.expected or 0) + 1
     assert "output 'logits' differs" in str(report)
+
+
+def test_the_reference_is_compared_with_golden_vectors_only(bundle: Bundle) -> None:
+    size = sum(int(np.prod(tap.shape)) for tap in bundle.manifest.taps)
+    noise = load_clips(bundle, ["noise"])
+    report = run_parity(bundle, noise, ["reference", *PORTABLE])
+    reference, portable = report.runtimes
+    assert (reference.verdict, reference.compared) == ("yardstick", 0) and "compared with nothing" in str(report)
+    assert (portable.verdict, portable.compared) == ("equal", size)
+    assert report and not run_parity(bundle, noise, ["reference"])
+
+    # The frames make a clip golden, whatever it is called.
+    (reference,) = run_parity(bundle, noise | {"other": bundle.golden("golden")[0]}, ["reference"]).runtimes
+    assert (reference.verdict, reference.compared) == ("equal", size)
+
+
+def test_lifeless_layers_are_named_and_no_evidence(program: Program, tmp_path: Path) -> None:
+    clips = {"golden": noise_clip(program)}
+    names = [lif.name for lif in program.lifs]
+    made = write_bundle(silent(program, names[-1:]), tmp_path / "one", clips, targets=("onnx",))
+    report = run_parity(made, clips, ["reference", *PORTABLE])
+    assert report and all(entry.lifeless == (names[-1],) for entry in report.runtimes)
+    assert report.activity == f"1 of {len(names)} layers silent or saturated on every clip: {names[-1]}"
+
+    most = names[len(names) // 2 :] if len(names) % 2 else names[len(names) // 2 - 1 :]
+    made = write_bundle(silent(program, most), tmp_path / "most", clips, targets=("onnx",))
+    report = run_parity(made, clips, ["reference", *PORTABLE])
+    assert [entry.verdict for entry in report.runtimes] == ["vacuous"] * 2 and not report
+    assert not report.runtimes[1].clips[0].vacuous  # some layers did fire
 
 
 def test_a_silent_network_is_vacuous(program: Program, tmp_path: Path) -> None:

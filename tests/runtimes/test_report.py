@@ -85,6 +85,17 @@ def test_nothing_half_written_is_left(
     assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
 
 
+def test_the_page_claims_no_comparison_of_the_reference_with_itself(
+    bundle: Bundle, results: tuple[ParityReport, BenchReport], tmp_path: Path
+) -> None:
+    parity = run_parity(bundle, load_clips(bundle, ["noise"]), NAMES)
+    write_report(bundle, parity, results[1], tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "reference: yardstick: no clip is golden" in page and "Same spikes on every runtime that ran" in page
+    assert re.search("<td>reference</td>\\s*<td>\N{EN DASH}</td>", page)
+    assert f"0 of {len(bundle.manifest.taps)} layers silent or saturated on every clip" in page
+
+
 def test_firing_rates_are_those_of_the_reference(
     bundle: Bundle, program: Program, results: tuple[ParityReport, BenchReport]
 ) -> None:
