@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,19 @@ def save_model(model: SpikeVideoFormer, path: str | Path, meta: Mapping[str, Any
 def load_model(path: str | Path) -> tuple[SpikeVideoFormer, dict[str, Any]]:
     """The model of a checkpoint in eval mode, and its meta. Raises `BadFile` or `ContractMismatch`."""
     checkpoint = Checkpoint.load(path)
+    for name, tensor in checkpoint.state.items():
+        if not tensor.isfinite().all():
+            raise BadFile(
+                f"{path}: tensor '{name}' holds a value that is not finite; train again, with a lower learning rate"
+            )
     try:
         model = SpikeVideoFormer(parse_config(checkpoint.config["model"]))
         if checkpoint.config["phase"] == "qat":
             model = quantise(model, checkpoint.config["exponents"])
         model.load_state_dict(dict(checkpoint.state))
-    except (KeyError, TypeError, RuntimeError, UnsupportedInput) as error:
-        reason = str(error).splitlines()[0]
+    except (AttributeError, KeyError, TypeError, RuntimeError, UnsupportedInput) as error:
+        lines = str(error).splitlines()
+        reason = textwrap.shorten(" ".join(lines[1:2] or lines), 200)  # torch's first line only says "error(s)"
         raise BadFile(
             f"{path}: weights and configuration do not fit together ({reason}); train again with this release"
         ) from error

@@ -19,7 +19,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from svf_edge.contract import INT8_MAX
-from svf_edge.errors import MissingPackage
+from svf_edge.errors import MissingPackage, UnsupportedInput
 from svf_edge.model.config import ModelConfig
 from svf_edge.model.heads import SpatialMean
 from svf_edge.model.layers import AttentionLif, ConvNorm
@@ -202,8 +202,11 @@ def quantise(model: SpikeVideoFormer, exponents: Mapping[str, int]) -> SpikeVide
     """A copy of a float model that computes the integer contract, for QAT, evaluation and freezing.
 
     `exponents` gives the unit `2^-exponent` of every int8 intermediate by module path (`calib.exponents` finds them).
-    Raises `KeyError` for a missing one.
+    Raises `KeyError` for a missing one and `UnsupportedInput` for one outside -30..30.
     """
+    for name, exponent in exponents.items():
+        if type(exponent) is not int or not -30 <= exponent <= 30:
+            raise UnsupportedInput(f"{name}: exponent {exponent!r} is not an integer in -30..30")
     model = copy.deepcopy(model)
     config = model.config
     source = config.input_exponent  # modules are registered in running order: an int8 output feeds the next layer

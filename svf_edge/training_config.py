@@ -7,15 +7,16 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from svf_edge.errors import BadFile, MissingPackage
-from svf_edge.model.config import ModelConfig, model_config
+from svf_edge.data.skeleton import JOINT_NAMES
+from svf_edge.errors import BadFile, MissingPackage, UnsupportedInput
+from svf_edge.model.config import SIZES, ModelConfig, PoseHead, first_complaint, model_config
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Phase(_Frozen):
@@ -44,7 +45,7 @@ class TrainConfig(_Frozen):
     rate_weight: Annotated[float, Field(ge=0)] = 0.3
     validation_clips: Count = 500
     calibration_clips: Count = 512
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32 - 1)] = 0
     workers: Annotated[int, Field(ge=0)] = 1
     threads: Count = 1
 
@@ -52,9 +53,29 @@ class TrainConfig(_Frozen):
     @classmethod
     def _named_size(cls, value: Any) -> Any:
         """A size's name with what differs from it, or every field spelt out (as a finished run records it)."""
-        if isinstance(value, dict) and "embed" not in value:
-            return model_config(**value)
-        return value
+        if not isinstance(value, dict) or "embed" in value:
+            return value
+        size = value.get("size")
+        if not isinstance(size, str):
+            raise ValueError(f"size: give the name of a size ({', '.join(SIZES)}), not {size!r}")
+        try:
+            return model_config(**{str(key): entry for key, entry in value.items()})
+        except UnsupportedInput as error:
+            raise ValueError(str(error)) from error
+
+    @field_validator("model")
+    @classmethod
+    def _trainable(cls, model: ModelConfig) -> ModelConfig:
+        """What the training clips ask of a model."""
+        if not isinstance(model.head, PoseHead):
+            raise ValueError(f"training of a {model.head.kind} head is not supported; use a pose head")
+        if model.head.joints != len(JOINT_NAMES):
+            raise ValueError(f"head.joints: {model.head.joints}; the training clips have {len(JOINT_NAMES)} joints")
+        if model.channels != 3 or model.input != "pixels":
+            raise ValueError(
+                f"channels: {model.channels} of {model.input}; the training clips have 3 channels of pixels"
+            )
+        return model
 
 
 def load_train_config(path: str | Path) -> TrainConfig:
@@ -66,11 +87,9 @@ def load_train_config(path: str | Path) -> TrainConfig:
     path = Path(path)
     try:
         entries = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise BadFile(f"{path}: not a readable YAML file ({error}); see configs/ for examples") from error
     try:
         return TrainConfig.model_validate(entries)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise BadFile(f"{path}: {where}: {first['msg']} (got {first['input']!r})") from error
+        raise BadFile(f"{path}: {first_complaint(error, 'the file')}") from error

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ import torch
 from torch.utils.data import Subset
 
 from svf_edge.calib.batchnorm import reestimate
+from svf_edge.checkpoint import Checkpoint
 from svf_edge.errors import BadFile, UnsupportedInput
 from svf_edge.model.config import PoseHead, model_config
 from svf_edge.model.network import SpikeVideoFormer
@@ -152,16 +154,58 @@ def test_weights_of_another_model_are_named(tmp_path: Path) -> None:
     model = float_model(model_config("tiny"))
     model.head.maps = model.head.read
     save_model(model, tmp_path / "m.safetensors", {})
-    with pytest.raises(BadFile, match="do not fit together"):
+    with pytest.raises(BadFile, match=r"do not fit together.*head\.maps"):
         load_model(tmp_path / "m.safetensors")
+
+
+@pytest.mark.parametrize("name", ["backbone.0.conv.conv.weight", "backbone.5.attention.attention.lif.a"])
+def test_weights_that_are_not_finite_are_named(tmp_path: Path, name: str) -> None:
+    model = quantised_model(model_config("tiny", frames=1, frame_size=(32, 32)))
+    path = tmp_path / "m.safetensors"
+    with torch.no_grad():
+        model.get_parameter(name).view(-1)[0] = torch.nan
+    save_model(model, path, {})
+    with pytest.raises(BadFile, match=rf"{path}: tensor '{name}'"):
+        load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        ({"model": "tiny"}, "model configuration: Input should be a valid dictionary"),
+        ({"exponents": None}, "do not fit together"),
+        *(({"exponents": {"backbone.2.mixer.depthwise": bad}}, f"exponent {bad!r}") for bad in (10**6, 100, "7", True)),
+    ],
+)
+def test_damaged_checkpoint_headers_are_named(tmp_path: Path, damage: dict[str, Any], words: str) -> None:
+    path = tmp_path / "m.safetensors"
+    save_model(quantised_model(model_config("tiny", frames=1, frame_size=(32, 32))), path, {})
+    checkpoint = Checkpoint.load(path)
+    Checkpoint({**checkpoint.config, **damage}, checkpoint.state).save(path)
+    with pytest.raises(BadFile, match=rf"{path}: .*{words}"):
+        load_model(path)
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("name: [", "not a readable YAML"),
+        ("name: 2024-13-41", "not a readable YAML"),
+        (CONFIG.replace("size: tiny", "size: 5"), "model: size: give the name of a size"),
+        (CONFIG.replace("size: tiny", "size: [tiny]"), "model: size: give the name of a size"),
+        (CONFIG.replace("size: tiny, ", ""), "model: size: give the name of a size"),
+        (CONFIG.replace("size: tiny", "size: tiny, space_time: joined"), "model: space_time"),
+        (CONFIG.replace("size: tiny", "size: tiny, 5: 5"), "model: 5: Extra inputs"),
+        (CONFIG.replace("size: tiny", "size: tiny, channels: 1"), "model: channels: 1 of pixels"),
+        (CONFIG.replace("size: tiny", "size: tiny, input: events"), "model: channels: 3 of events"),
+        (CONFIG.replace("size: tiny", "size: tiny, head: {kind: pose, joints: 17}"), "model: head.joints: 17"),
+        (CONFIG.replace("size: tiny", "size: tiny, head: {kind: classification}"), "model: .*classification head"),
+        (CONFIG.replace("size: tiny", "size: tiny, norm_gain: .inf"), "model: norm_gain: .*finite"),
+        (CONFIG.replace("0.003", ".inf"), "float_phase.learning_rate: .*finite"),
+        (CONFIG + "seed: -1", "seed: "),
+        (CONFIG + f"seed: {2**32 - 1}", "seed: "),
         (CONFIG.replace("epochs: 4", "epochs: 0"), r"float_phase.epochs"),
-        (CONFIG.replace("size: tiny", "size: tniy"), "did you mean 'tiny'"),
+        (CONFIG.replace("size: tiny", "size: tniy"), "model: .*did you mean 'tiny'"),
         (CONFIG + "colour: red", "colour"),
         ("3", "the file"),
     ],
@@ -169,7 +213,7 @@ def test_weights_of_another_model_are_named(tmp_path: Path) -> None:
 def test_bad_training_configurations_are_named(tmp_path: Path, text: str, words: str) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text(text)
-    with pytest.raises((BadFile, UnsupportedInput), match=words):
+    with pytest.raises(BadFile, match=f"{path}: {words}"):
         load_train_config(path)
 
 

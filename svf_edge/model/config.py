@@ -15,7 +15,7 @@ SpaceTime = Literal["joint", "spatial", "factorised", "hierarchical"]
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class PoseHead(_Frozen):
@@ -155,8 +155,14 @@ def model_config(size: str, **overrides: Any) -> ModelConfig:
 def parse_config(entries: Mapping[str, Any]) -> ModelConfig:
     """A `ModelConfig` from JSON-like entries. Raises `UnsupportedInput` naming the first bad entry."""
     try:
-        return ModelConfig.model_validate(dict(entries))
+        return ModelConfig.model_validate(entries)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "model configuration"
-        raise UnsupportedInput(f"{where}: {first['msg']} (got {first['input']!r})") from error
+        raise UnsupportedInput(first_complaint(error, "model configuration")) from error
+
+
+def first_complaint(error: ValidationError, whole: str) -> str:
+    """The first bad entry as a sentence that begins with its place; `whole` names the place of no single entry."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or whole
+    got = f" (got {first['input']!r})" if isinstance(first["input"], str | int | float | list | None) else ""
+    return f"{where}: {first['msg'].removeprefix('Value error, ')}{got}"

@@ -58,7 +58,8 @@ def freeze(model: SpikeVideoFormer, *, steps: int | None = None, meta: Mapping[s
     Its one output is named after the head: scores `[T, K, 1, 1]` in units of `2^-fraction_bits`. `meta` joins the
     program's own, which holds the model configuration.
 
-    Raises `UnsupportedInput` for a float model and `RangeError` when an accumulator could leave int32.
+    Raises `UnsupportedInput` for a float model or weights beyond the contract (naming the layer), and `RangeError`
+    when an accumulator could leave int32.
     """
     config = model.config
     if not is_quantised(model):
@@ -70,7 +71,10 @@ def freeze(model: SpikeVideoFormer, *, steps: int | None = None, meta: Mapping[s
     features = lower(model.backbone, "backbone", frames.name, builder)
     scores = lower(model.head, "head", features, builder)
     entries = {"model": config.model_dump(mode="json"), **(meta or {})}
-    program = ir.Program(frames, tuple(builder.nodes), (ir.Output(config.head.kind, scores),), entries)
+    try:
+        program = ir.Program(frames, tuple(builder.nodes), (ir.Output(config.head.kind, scores),), entries)
+    except ValueError as error:
+        raise UnsupportedInput(f"{error}; the model's weights do not fit the contract, train it again") from error
     prove(program, "int32")
     return program
 

@@ -151,3 +151,11 @@ def test_the_numbers_survive_training_mode() -> None:
 def test_a_float_model_is_refused() -> None:
     with pytest.raises(UnsupportedInput, match="not quantised"):
         freeze(float_model(small()))
+
+
+def test_weights_beyond_the_contract_name_their_layer() -> None:
+    model = quantised_model(small())
+    with torch.no_grad():
+        model.get_parameter("backbone.0.conv.conv.weight").fill_(1e30)
+    with pytest.raises(UnsupportedInput, match=r"backbone\.0\.conv: a shift is outside"):
+        freeze(model)
