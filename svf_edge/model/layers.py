@@ -58,7 +58,7 @@ class ConvNorm(nn.Module):
     def affine(self) -> tuple[Tensor, Tensor]:
         """The BatchNorms (with running statistics) as `scale * conv_without_bias + offset`; each `[Cout]`."""
         outputs = self.conv.out_channels
-        scale = torch.ones(outputs, dtype=torch.float64)
+        scale = torch.ones(outputs, dtype=torch.float64, device=self.conv.weight.device)
         offset = torch.zeros_like(scale) if self.conv.bias is None else self.conv.bias.detach().double()
         for norm in self.norms:
             assert isinstance(norm, nn.BatchNorm2d)

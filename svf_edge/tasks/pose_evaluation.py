@@ -19,7 +19,7 @@ from svf_edge.tasks.pose_metrics import pose_metrics
 
 @dataclass(frozen=True)
 class Evaluation:
-    """`metrics` by name, and the mean spikes of every LIF layer by module path."""
+    """`metrics` by name, and the mean spikes per level of every LIF layer by module path."""
 
     metrics: Mapping[str, float]
     rates: Mapping[str, float]
@@ -32,9 +32,10 @@ def evaluate(model: SpikeVideoFormer, clips: PoseSample, batch_size: int = 32) -
     model.eval()
     points: list[Tensor] = []
     sums: dict[str, float] = {}
+    device = next(model.parameters()).device
     for frames in clips["frames"].split(batch_size):
         with tracked_rates(model):
-            scores = model(frames)
+            scores = model(frames.to(device))
             for name, lif in model.lifs().items():
                 assert lif.rate is not None
                 sums[name] = sums.get(name, 0.0) + float(lif.rate) * len(frames)
@@ -51,4 +52,4 @@ def joints_of(scores: Tensor, model: SpikeVideoFormer) -> Tensor:
     """Joints `[..., J, 2]` in pixels from a pose model's scores `[..., K]`."""
     head: Any = model.config.head
     assert isinstance(head, PoseHead)
-    return torch.from_numpy(decode(scores.numpy(), head, model.config.frame_size).points)
+    return torch.from_numpy(decode(scores.cpu().numpy(), head, model.config.frame_size).points)

@@ -101,6 +101,12 @@ def test_folding_two_norms_and_a_bias() -> None:
     torch.testing.assert_close(layer(x)[:, 0], nn.functional.conv2d(x[:, 0], weight, bias, padding=1))
 
 
+def test_folding_stays_on_the_device_of_the_weights() -> None:
+    layer = ConvNorm(3, 5, 3, padding=1, border=1).to("meta").eval()
+    assert all(values.device.type == "meta" for values in layer.folded())
+    assert layer(torch.zeros(2, 1, 3, 6, 6, device="meta")).device.type == "meta"
+
+
 def test_configuration_survives_json() -> None:
     config = model_config("15M", head={"kind": "classification", "classes": 5}, space_time="factorised")
     assert ModelConfig.model_validate_json(config.model_dump_json()) == config
