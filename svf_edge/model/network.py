@@ -44,7 +44,7 @@ class SpikeVideoFormer(nn.Module):
 
 @contextmanager
 def tracked_rates(model: nn.Module) -> Iterator[None]:
-    """Within the block every `Lif` keeps the mean of its last output in `rate`, with gradient."""
+    """Within the block every `Lif` keeps the mean of its last output per level in `rate`, with gradient."""
     lifs = [module for module in model.modules() if isinstance(module, Lif)]
     try:
         for lif in lifs:

@@ -100,7 +100,7 @@ class Lif(nn.Module):
     """LIF layer on `[T, B, C, H, W]`.
 
     `unit` is None in the float phase; quantisation sets it to `2^-fraction_bits`, and the membrane then lives on that
-    grid. `rate`, the mean of the last output, carries gradient; it is kept while `track` is true.
+    grid. `rate`, the mean of the last output per level (0..1), carries gradient; it is kept while `track` is true.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class Lif(nn.Module):
             surrogate=self.surrogate,
             width=self.width,
         )
-        self.rate = spikes.mean() if self.track else None
+        self.rate = spikes.mean() / self.levels if self.track else None
         return spikes
 
     def forward(self, x: Tensor) -> Tensor:

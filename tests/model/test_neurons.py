@@ -93,3 +93,11 @@ def test_rate_is_kept_while_tracked_and_carries_gradient() -> None:
     assert layer.rate.item() == 1.0
     layer.rate.backward()
     assert x.grad is not None and x.grad.abs().min() > 0
+
+
+def test_rate_is_per_level() -> None:
+    """Every neuron at 2 of 4 levels: half of what it could fire."""
+    layer = Lif(levels=4)
+    layer.track = True
+    assert (layer(torch.full((1, 1, 1, 1, 3), 4.5)) == 2).all()
+    assert layer.rate is not None and layer.rate.item() == 0.5
