@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,8 +22,6 @@ from svf_edge.program.interpret import check_frames
 if TYPE_CHECKING:
     from svf_edge.export.bundle import Bundle
     from svf_edge.export.bundle.manifest import Artefact
-
-CORE = "svf_core"
 
 Clip = NDArray[np.uint8]
 Progress = Callable[[str, float], None]
@@ -138,15 +135,6 @@ def fingerprint(bundle: Bundle) -> str:
     from svf_edge.export.bundle.manifest import MANIFEST
 
     return sha256(bundle.folder / MANIFEST)
-
-
-def kernel_set(bundle: Bundle) -> dict[str, str]:
-    """The instruction set whose kernels the bundle's operator libraries use in this process."""
-    path = bundled_library(bundle, CORE)
-    function = ctypes.CDLL(str(path)).svf_isa
-    function.restype = ctypes.c_char_p
-    name: bytes = function()
-    return {"kernels": name.decode()}
 
 
 def bundled_library(bundle: Bundle, name: str) -> Path:

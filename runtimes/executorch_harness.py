@@ -18,9 +18,9 @@ from svf_edge.runtimes.base import (
     bundled_graph,
     bundled_library,
     check_clip,
-    kernel_set,
     named_results,
 )
+from svf_edge.runtimes.core import check_core, kernel_set
 
 if TYPE_CHECKING:
     from svf_edge.export.bundle import Bundle
@@ -74,7 +74,10 @@ class ExecuTorch(Runtime):
             if artefact.tapped is None:
                 raise BadFile(f"{bundle.folder}: has no tapped twin of {path}; export the bundle again")
             path = artefact.tapped
-        library = bundled_library(bundle, LIBRARY) if self._dialect == "packed" else None
+        library = None
+        if self._dialect == "packed":
+            library = bundled_library(bundle, LIBRARY)
+            check_core(bundle)
         return ExecuTorchHarness(bundle.path(path), bundle.program(), threads=threads, library=library)
 
     def prepare(self) -> None:
@@ -85,5 +88,5 @@ class ExecuTorch(Runtime):
 
     def conditions(self, bundle: Bundle) -> dict[str, str]:
         """Version of ExecuTorch, and the kernel set of our library."""
-        kernels = kernel_set(bundle) if self._dialect == "packed" else {}
+        kernels = kernel_set() if self._dialect == "packed" else {}
         return {"executorch": version("executorch"), **kernels}

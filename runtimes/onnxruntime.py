@@ -17,9 +17,9 @@ from svf_edge.runtimes.base import (
     bundled_graph,
     bundled_library,
     check_clip,
-    kernel_set,
     named_results,
 )
+from svf_edge.runtimes.core import check_core, kernel_set
 
 if TYPE_CHECKING:
     from svf_edge.export.bundle import Bundle
@@ -138,7 +138,10 @@ class OnnxRuntime(Runtime):
 
     def open(self, bundle: Bundle, *, threads: int = 1, taps: bool = False) -> Session:
         """Load the graph, with the bundle's operator library if this variant uses it."""
-        library = bundled_library(bundle, LIBRARY) if self._library else None
+        library = None
+        if self._library:
+            library = bundled_library(bundle, LIBRARY)
+            check_core(bundle)
         return OnnxRuntimeSession(
             self.graph(bundle), bundle.program(), self._dialect, threads=threads, taps=taps, library=library
         )
@@ -151,4 +154,4 @@ class OnnxRuntime(Runtime):
         """Version of ONNX Runtime, and the kernel set of our library."""
         import onnxruntime
 
-        return {"onnxruntime": onnxruntime.__version__, **(kernel_set(bundle) if self._library else {})}
+        return {"onnxruntime": onnxruntime.__version__, **(kernel_set() if self._library else {})}
