@@ -52,26 +52,37 @@ GENERATORS: Mapping[str, Callable[[Shape], Clip]] = {
 def load_clips(bundle: Bundle, wanted: Sequence[str] = (), *, windows: int = 1) -> dict[str, Clip]:
     """Clips by name, in the shape `bundle` takes.
 
-    Each of `wanted` is the name of a generator ("noise", "black", "white", "hot-pixel"), of a golden clip of the
-    bundle, or a video file, of which the first `windows` runs of T frames are taken. Without any, the golden clips.
+    Each of `wanted` is the name of a generator ("noise", "black", "white", "hot-pixel"), a video file, of which the
+    first `windows` runs of T frames are taken, or the name of a golden clip of the bundle where no such file is.
+    Without any, the golden clips.
 
-    Raises `UnsupportedInput` for a name that is none of these and `BadFile` for an unreadable video.
+    Raises `UnsupportedInput` for a name that is none of these or for two clips of one name, and `BadFile` for an
+    unreadable video.
     """
-    golden = {entry.name for entry in bundle.manifest.golden}
+    golden = sorted(entry.name for entry in bundle.manifest.golden)
+    if not wanted:
+        return {name: bundle.golden(name)[0] for name in golden}
     clips: dict[str, Clip] = {}
-    for name in wanted or sorted(golden):
-        if name in GENERATORS:
-            clips[name] = GENERATORS[name](bundle.program().frames.shape)
-        elif name in golden:
-            clips[name] = bundle.golden(name)[0]
-        elif Path(name).suffix or Path(name).exists():
-            clips |= _video(Path(name), bundle.program().frames.shape, windows)
-        else:
-            known = [*GENERATORS, *sorted(golden)]
-            close = get_close_matches(name, known, n=1)
-            hint = f"did you mean '{close[0]}'?" if close else f"known clips: {', '.join(known)}, or a video file"
-            raise UnsupportedInput(f"no clip and no file is called '{name}'; {hint}")
+    for name in dict.fromkeys(wanted):
+        found = _named(bundle, name, golden, windows)
+        if twice := clips.keys() & found.keys():
+            raise UnsupportedInput(f"{name}: a clip called '{min(twice)}' was given before; rename one of the files")
+        clips |= found
     return clips
+
+
+def _named(bundle: Bundle, name: str, golden: Sequence[str], windows: int) -> dict[str, Clip]:
+    path = Path(name)
+    if name in GENERATORS:
+        return {name: GENERATORS[name](bundle.program().frames.shape)}
+    if name in golden and not path.is_file():
+        return {name: bundle.golden(name)[0]}
+    if path.suffix or path.exists():
+        return _video(path, bundle.program().frames.shape, windows)
+    known = [*GENERATORS, *golden]
+    close = get_close_matches(name, known, n=1)
+    hint = f"did you mean '{close[0]}'?" if close else f"known clips: {', '.join(known)}, or a video file"
+    raise UnsupportedInput(f"no clip and no file is called '{name}'; {hint}")
 
 
 def _video(path: Path, shape: Shape, windows: int) -> dict[str, Clip]:

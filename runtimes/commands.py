@@ -31,8 +31,8 @@ ClipOption = Annotated[
     typer.Option(
         "--clip",
         "-c",
-        help="Video file, golden clip of the bundle, or noise, black, white, hot-pixel. Repeatable; default the golden "
-        "clips.",
+        help="Video file, else golden clip of the bundle, or noise, black, white, hot-pixel. Repeatable; default the "
+        "golden clips.",
     ),
 ]
 WindowsOption = Annotated[int, typer.Option(min=1, help="How many clips to cut from the start of every video file.")]

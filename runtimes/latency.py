@@ -7,7 +7,6 @@ says so.
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -162,14 +161,15 @@ def run_bench(
 ) -> BenchReport:
     """Measure `runtimes` (all by default) on the bundle's first golden clip, or on noise when it has none.
 
-    Every variant gets `runs` runs in `rounds` turns, each after `warm_up` uncounted ones, or as many as fit into
-    `seconds` of its own.
+    Every variant gets `runs` runs in (at most) `rounds` turns, each after `warm_up` uncounted ones, or as many as fit
+    into `seconds` of its own.
     Graphs are the ones that are deployed, without taps; their outputs are held against the golden ones.
 
     Raises `UnsupportedInput` for an unknown runtime or counts below 1.
     """
     chosen = find_runtimes(runtimes)
     _check(threads=threads, runs=runs, warm_up=warm_up, rounds=rounds)
+    rounds = min(rounds, runs)
     clip = bundle.manifest.golden[0].name if bundle.manifest.golden else "noise"
     load_before = os.getloadavg()
     results: dict[str, VariantBench] = {}
@@ -196,6 +196,7 @@ def run_bench(
                 results[runtime.name] = VariantBench(runtime=runtime.name, failure=str(error))
         parts: dict[str, list[Round]] = {runtime.name: [] for runtime, _, _ in workers}
         for turn in range(rounds):
+            share = runs // rounds + (turn < runs % rounds)
             for index, (runtime, worker, _) in enumerate(workers):
                 if runtime.name in results:
                     continue
@@ -203,7 +204,7 @@ def run_bench(
                     f"{runtime.name}, round {turn + 1} of {rounds}", (turn + 1 + index / len(workers)) / (rounds + 1)
                 )
                 try:
-                    worker.send({"runs": math.ceil(runs / rounds), "seconds": seconds / rounds})
+                    worker.send({"runs": share, "seconds": seconds / rounds})
                     parts[runtime.name].append(worker.read(Round, patience=2 * seconds))
                 except SvfError as error:
                     results[runtime.name] = VariantBench(runtime=runtime.name, failure=str(error))

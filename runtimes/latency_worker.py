@@ -65,11 +65,15 @@ def _reply(channel: BinaryIO, reply: BaseModel) -> None:
 def load(folder: str, name: str, clip: str, threads: int) -> tuple[Session, Clip, Loaded]:
     """Open a bundle with a runtime and run it once, timing each step."""
     from svf_edge.export.bundle import Bundle
-    from svf_edge.runtimes.clips import load_clips
+    from svf_edge.runtimes.clips import GENERATORS
     from svf_edge.runtimes.registry import find_runtime
 
     bundle = Bundle.open(folder)
-    frames = load_clips(bundle, [clip])[clip]
+    golden = None
+    if any(entry.name == clip for entry in bundle.manifest.golden):
+        frames, golden = bundle.golden(clip)
+    else:
+        frames = GENERATORS[clip](bundle.program().frames.shape)
     runtime = find_runtime(name)
     start = time.perf_counter()
     runtime.prepare()
@@ -81,8 +85,7 @@ def load(folder: str, name: str, clip: str, threads: int) -> tuple[Session, Clip
     outputs = session.run(frames).outputs
     finished = time.perf_counter()
     exact = None
-    if any(entry.name == clip for entry in bundle.manifest.golden):
-        golden = bundle.golden(clip)[1]
+    if golden is not None:
         exact = all((outputs[key] == values).all() for key, values in golden.items())
     return (
         session,

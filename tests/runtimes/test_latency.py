@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from svf_edge.errors import SvfError, UnsupportedInput
-from svf_edge.export.bundle import Bundle
+from svf_edge.export.bundle import Bundle, write_bundle
+from svf_edge.program import Program
 from svf_edge.runtimes.latency import BenchReport, Distribution, Measurement, run_bench
 from svf_edge.runtimes.latency_worker import Loaded
 from svf_edge.runtimes.process import Worker
+from tests.programs import noise_clip
 from tests.runtimes.bundles import needs_library
 
 
@@ -80,6 +84,21 @@ def test_bench_measures_each_variant_in_its_own_process(bundle: Bundle) -> None:
     assert reference.peak_memory < onnxruntime.peak_memory  # the reference's process never loads onnxruntime
     assert onnxruntime.versions["onnxruntime"]
     assert BenchReport.model_validate_json(report.model_dump_json()) == report
+
+
+def test_bench_takes_the_golden_clip_itself(program: Program, tmp_path: Path) -> None:
+    """Also when it has the name of a generator."""
+    made = write_bundle(program, tmp_path / "b", {"noise": noise_clip(program, 9)}, targets=())
+    (variant,) = run_bench(made, ["reference"], runs=1).variants
+    assert variant.measurement is not None and variant.measurement.outputs_exact is True
+
+
+@pytest.mark.parametrize("runs", [2, 7, 11])
+def test_exactly_the_runs_asked_for(runs: int, bundle: Bundle) -> None:
+    (variant,) = run_bench(bundle, ["reference"], runs=runs, rounds=5, warm_up=1).variants
+    assert variant.measurement is not None
+    parts = [len(part) for part in variant.measurement.rounds]
+    assert sum(parts) == runs and len(parts) == min(5, runs) and max(parts) - min(parts) <= 1
 
 
 def test_the_time_limit_ends_a_round(bundle: Bundle) -> None:

@@ -300,6 +300,27 @@ def test_a_video_is_cut_into_windows(bundle: Bundle) -> None:
     assert list(load_clips(bundle, [str(video)])) == ["walk.mp4"]
 
 
+def test_a_file_wins_over_a_golden_clip_of_its_name(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("av")
+    video = Path(svf_edge.__file__).parent / "assets" / "clips" / "walk.mp4"
+    kept = {"walk.mp4": noise_clip(program, 1), "noise": noise_clip(program, 2)}
+    made = write_bundle(program, tmp_path / "b", kept, targets=())
+    monkeypatch.chdir(tmp_path)
+    assert np.array_equal(load_clips(made, ["walk.mp4"], windows=2)["walk.mp4"], kept["walk.mp4"])
+    assert load_clips(made).keys() == kept.keys()
+    assert all(np.array_equal(clip, kept[name]) for name, clip in load_clips(made).items())
+
+    (tmp_path / "walk.mp4").write_bytes(video.read_bytes())
+    assert list(load_clips(made, ["walk.mp4"], windows=2)) == ["walk.mp4[0]", "walk.mp4[1]"]
+    assert load_clips(made, ["noise", "noise", "walk.mp4"]).keys() == kept.keys()
+    with pytest.raises(UnsupportedInput, match=r"'walk\.mp4' was given before; rename"):
+        load_clips(made, ["walk.mp4", str(video)])
+    # A video that only shares a golden clip's name is not held against it.
+    assert run_parity(made, load_clips(made, ["walk.mp4"]), ["reference"]).runtimes[0].verdict == "yardstick"
+
+
 def test_a_graph_that_fails_while_running_is_named(bundle: Bundle, tmp_path: Path) -> None:
     def break_shape(values: np.ndarray) -> None:
         values[:] = 10**6
