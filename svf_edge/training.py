@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import logging
 import math
+import signal
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 
 from svf_edge.calib.batchnorm import reestimate
 from svf_edge.calib.exponents import inner_exponents
 from svf_edge.data.synthetic import GENERATOR_VERSION, PoseSample, SyntheticPoseDataset
-from svf_edge.errors import BadFile, MissingPackage, UnsupportedInput
+from svf_edge.errors import BadFile, MissingPackage, SvfError, UnsupportedInput
 from svf_edge.files import write_text
 from svf_edge.model.config import PoseHead
 from svf_edge.model.heads import Pose
@@ -32,7 +34,7 @@ from svf_edge.training_config import Phase, TrainConfig
 
 try:
     import lightning
-    from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+    from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
     from lightning.pytorch.loggers import CSVLogger
 except ImportError as error:
     raise MissingPackage("lightning", "train") from error
@@ -55,6 +57,13 @@ class NewClips(Sampler[int]):
         return self.clips
 
 
+class _Progress(RichProgressBar):
+    """Lightning's bar without the number of the log folder, which looks like a result."""
+
+    def get_metrics(self, trainer: Any, pl_module: Any) -> Any:
+        return {name: value for name, value in super().get_metrics(trainer, pl_module).items() if name != "v_num"}
+
+
 class PoseTraining(lightning.LightningModule):
     """One phase: SimCC loss plus a charge on layers that fire above the target rate."""
 
@@ -75,6 +84,11 @@ class PoseTraining(lightning.LightningModule):
         counted = inside(batch["joints"], size)
         loss = simcc_loss(scores, batch["joints"], counted, self.head, size, self.config.sigma)
         charge = (rates / self.config.rate_target - 1).clamp(min=0).square().mean()
+        if not loss.isfinite():
+            raise SvfError(
+                f"{self.config.name}: the loss is {loss.item()} at step {self.global_step} of a phase; "
+                f"train into another folder with a lower learning rate than {self.phase.learning_rate}"
+            )
         self.log_dict({"loss": loss, "rate": rates.mean()}, prog_bar=True)
         return loss + self.config.rate_weight * charge
 
@@ -107,27 +121,31 @@ def train(config: TrainConfig, folder: str | Path) -> Path:
     A run that was interrupted goes on from its last finished epoch when called again with the same configuration.
     Also left there: `float.safetensors`, `config.json`, and CSV logs under `float/` and `qat/`.
 
-    Raises `UnsupportedInput` when the head is no pose head or `folder` holds a run with another configuration.
+    Raises `UnsupportedInput` when no clips can be rendered for the model or `folder` holds a run with another
+    configuration, `BadFile` when a file of the run is damaged, and `SvfError` when the loss is not finite.
     """
-    if not isinstance(config.model.head, PoseHead):
-        raise UnsupportedInput(f"training of a {config.model.head.kind} head is not supported; use a pose head")
     folder = Path(folder)
+    SpikeVideoFormer(config.model)  # what cannot be built or rendered must not claim the folder
+    clips = dataset("val", config.validation_clips, config)
     _claim(folder, config)
     torch.set_num_threads(config.threads)
     result = folder / "model.safetensors"
     if result.exists():
         return result
-    validation = stack(dataset("val", config.validation_clips, config))
+    validation = stack(clips)
     float_path, folded_path = folder / "float.safetensors", folder / "folded.safetensors"
     if not float_path.exists():
+        _announce(f"1/3 float training, {config.float_phase.epochs} epochs")
         model = start_model(config)
         _fit(model, config, config.float_phase, validation, folder / "float")
         reestimate(model, _calibration(config))
         _save(model, config, validation, float_path, {})
     if not folded_path.exists():
+        _announce("2/3 folding and calibration")
         model, meta = load_model(float_path)
         model = quantise(model, inner_exponents(model, _calibration(config)))
         _save(model.eval(), config, validation, folded_path, {"float": meta["metrics"]})
+    _announce(f"3/3 quantisation-aware training, {config.qat_phase.epochs} epochs")
     model, meta = load_model(folded_path)
     history = {"float": meta["float"], "post_training_quantisation": meta["metrics"]}
     lightning.seed_everything(config.seed + 1, verbose=False)
@@ -161,6 +179,10 @@ def stack(clips: Dataset[PoseSample]) -> PoseSample:
     )
 
 
+def _announce(phase: str) -> None:
+    Console().print(phase, highlight=False)
+
+
 def _claim(folder: Path, config: TrainConfig) -> None:
     path = folder / "config.json"
     text = config.model_dump_json(indent=2)
@@ -190,6 +212,7 @@ def _fit(model: SpikeVideoFormer, config: TrainConfig, phase: Phase, validation:
     last = folder / "last.ckpt"
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # device lists and tips say nothing here
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")  # a resumed run
+    warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")  # between Lightning and torch
     trainer = lightning.Trainer(
         default_root_dir=folder,
         accelerator="auto",
@@ -200,14 +223,34 @@ def _fit(model: SpikeVideoFormer, config: TrainConfig, phase: Phase, validation:
         callbacks=[
             ModelCheckpoint(folder, filename="last", save_top_k=1, every_n_epochs=1, enable_version_counter=False),
             LearningRateMonitor("step"),
+            _Progress(),
         ],
         log_every_n_steps=min(20, len(loader)),
         enable_model_summary=False,
     )
     task = PoseTraining(model, config, phase, validation)
-    trainer.fit(task, loader, ckpt_path=last if last.exists() else None, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    resumed = _readable(last, task) if last.exists() else None
+    on_interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(task, loader, ckpt_path=resumed, weights_only=True)
+    except SystemExit:  # Lightning ends the process, with SIGINT ignored
+        if not trainer.interrupted:
+            raise
+        signal.signal(signal.SIGINT, on_interrupt)
+        raise KeyboardInterrupt from None
+
+
+def _readable(last: Path, task: PoseTraining) -> Path:
+    """`last` if it is a checkpoint of `task`; whatever a damaged file makes torch raise becomes `BadFile`."""
+    try:
+        state = torch.load(last, map_location="cpu", weights_only=True)
+        task.load_state_dict(state["state_dict"])
+        missing = {"loops", "optimizer_states", "lr_schedulers"} - state.keys()
+    except Exception as error:
+        raise BadFile(f"{last}: damaged; delete it to start this phase again") from error
+    if missing:
+        raise BadFile(f"{last}: damaged (no {', '.join(sorted(missing))}); delete it to start this phase again")
+    return last
 
 
 def _save(

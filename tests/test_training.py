@@ -18,7 +18,7 @@ from torch.utils.data import Subset
 
 from svf_edge.calib.batchnorm import reestimate
 from svf_edge.checkpoint import Checkpoint
-from svf_edge.errors import BadFile, UnsupportedInput
+from svf_edge.errors import BadFile, SvfError, UnsupportedInput
 from svf_edge.model.config import PoseHead, model_config
 from svf_edge.model.network import SpikeVideoFormer
 from svf_edge.model_store import load_model, save_model
@@ -26,7 +26,7 @@ from svf_edge.program.freeze import freeze
 from svf_edge.program.interpret import run
 from svf_edge.program.ranges import prove
 from svf_edge.tasks.pose import inside, simcc_loss
-from svf_edge.training import dataset, stack, start_model, train
+from svf_edge.training import PoseTraining, dataset, stack, start_model, train
 from svf_edge.training_config import TrainConfig, load_train_config
 from tests.models import float_model, quantised_model, spikes_of
 
@@ -134,6 +134,56 @@ def test_a_folder_keeps_to_one_configuration(finished: Path, config_path: Path) 
     other = load_train_config(config_path).model_copy(update={"seed": 1})
     with pytest.raises(UnsupportedInput, match="another configuration"):
         train(other, finished)
+
+
+def test_a_run_that_cannot_start_leaves_the_folder_free(config_path: Path, tmp_path: Path) -> None:
+    config = load_train_config(config_path)
+    tiny = config.model.model_copy(update={"frame_size": (4, 4)})
+    with pytest.raises(UnsupportedInput, match="4x4"):
+        train(config.model_copy(update={"model": tiny}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_training_stops_when_the_loss_is_not_finite(config_path: Path, tmp_path: Path) -> None:
+    config = load_train_config(config_path)
+    wild = config.float_phase.model_copy(update={"learning_rate": 1e38})
+    with pytest.raises(SvfError, match=r"smoke: the loss is nan at step \d+ .*lower learning rate than 1e\+38"):
+        train(config.model_copy(update={"float_phase": wild}), tmp_path)
+    assert not (tmp_path / "float.safetensors").exists()
+
+
+def test_an_interrupt_is_raised_and_the_phase_was_named(
+    config_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Lightning answers Ctrl-C with a silent exit 1 and leaves SIGINT ignored."""
+
+    def press(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(PoseTraining, "on_train_epoch_end", press)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        train(load_train_config(config_path), tmp_path)
+    assert signal.getsignal(signal.SIGINT) == before
+    output = capsys.readouterr().out
+    assert "1/3 float training, 4 epochs" in output and "loss" in output and "v_num" not in output
+
+
+@pytest.mark.parametrize("damage", ["empty", "truncated", "text", "another model", "no optimizer"])
+def test_a_damaged_resume_file_is_named(finished: Path, config_path: Path, tmp_path: Path, damage: str) -> None:
+    good, last = finished / "float" / "last.ckpt", tmp_path / "float" / "last.ckpt"
+    last.parent.mkdir()
+    if damage == "truncated":
+        last.write_bytes(good.read_bytes()[:-1000])
+    elif damage == "another model":
+        torch.save({"state_dict": {"weight": torch.zeros(1)}}, last)
+    elif damage == "no optimizer":
+        state = torch.load(good, weights_only=True)
+        torch.save({key: value for key, value in state.items() if key != "optimizer_states"}, last)
+    else:
+        last.write_text("" if damage == "empty" else "text")
+    with pytest.raises(BadFile, match=f"{last}: damaged.*; delete it to start this phase again"):
+        train(load_train_config(config_path), tmp_path)
 
 
 @pytest.mark.parametrize("quantised", [False, True])
