@@ -137,7 +137,9 @@ def report(
     from svf_edge.runtimes.clips import load_clips
     from svf_edge.runtimes.latency import BenchReport, run_bench
     from svf_edge.runtimes.parity import ParityReport, run_parity
+    from svf_edge.runtimes.report.page import json_beside
 
+    json_beside(output)  # refuses before the long part
     opened = Bundle.open(bundle)
     with progress_bar() as progress:
         if parity_result is not None:

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from svf_edge.errors import MissingPackage, UnsupportedInput
 from svf_edge.files import atomic_write, write_text
 from svf_edge.runtimes.base import fingerprint
@@ -41,10 +43,11 @@ def write_report(
     The page has its styles, plots and pictures inside and asks for nothing over the network. `notes` are further
     sentences to show under the summary, such as what a runtime that did not run was seen to do.
 
-    Raises `MissingPackage` without jinja2 or matplotlib, and `UnsupportedInput` when no runtime was compared or
-    a result is of another bundle.
+    Raises `MissingPackage` without jinja2 or matplotlib, and `UnsupportedInput` when no runtime was compared,
+    a result is of another bundle, or `path` is that of the JSON.
     """
     path = Path(path)
+    beside = json_beside(path)
     for result in (parity, bench):
         if result.fingerprint != fingerprint(bundle):
             raise UnsupportedInput(
@@ -81,7 +84,15 @@ def write_report(
     }
     with atomic_write(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
-    write_text(path.with_suffix(".json"), json.dumps(document, indent=1) + "\n")
+    write_text(beside, json.dumps(document, indent=1) + "\n")
+
+
+def json_beside(page: Path) -> Path:
+    """Where the JSON of `page` goes. Raises `UnsupportedInput` for a page that it would replace."""
+    path = page.with_suffix(".json")
+    if path == page:
+        raise UnsupportedInput(f"{page}: the JSON is written beside the page under this name; call the page .html")
+    return path
 
 
 def firing_rates(parity: ParityReport) -> dict[str, float]:
@@ -152,16 +163,24 @@ def _frames(bundle: Bundle) -> list[tuple[str, str]]:
 
 
 def _pose(bundle: Bundle, outputs: Mapping[str, Any]) -> Pose2d | None:
-    head = bundle.manifest.model.get("model", {}).get("head", {})
-    if head.get("kind") != "pose":
-        return None
+    """The pose where the model's meta, which may hold anything, describes a pose head that fits the output."""
     from svf_edge.model.config import PoseHead
     from svf_edge.tasks.pose import decode
 
+    model = bundle.manifest.model.get("model")
+    described = model.get("head") if isinstance(model, Mapping) else None
+    if not isinstance(described, Mapping) or described.get("kind") != "pose":
+        return None
+    try:
+        head = PoseHead.model_validate(described)
+    except ValidationError:
+        return None
     spec = bundle.manifest.outputs[0]
     scores = outputs[spec.name].reshape(spec.shape[0], -1)
+    if scores.shape[1] != head.joints * 2 * head.bins:
+        return None
     _steps, _channels, height, width = bundle.manifest.frames.shape
-    return decode(scores, PoseHead.model_validate(head), (height, width), spec.exponent)
+    return decode(scores, head, (height, width), spec.exponent)
 
 
 def _card(meta: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -62,6 +62,11 @@ def test_report_writes_the_page(app: typer.Typer, bundle: Bundle, tmp_path: Path
     assert path.with_suffix(".json").is_file()
 
 
+def test_report_refuses_the_name_of_its_json_at_once(app: typer.Typer, tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["report", "no/bundle", "-o", str(tmp_path / "r.json")])
+    assert isinstance(done.exception, UnsupportedInput) and "r.json" in str(done.exception)
+
+
 def test_report_from_stored_results(app: typer.Typer, bundle: Bundle, tmp_path: Path) -> None:
     for command in ("parity", "bench"):
         stored = str(tmp_path / f"{command}.json")

@@ -11,12 +11,14 @@ import pytest
 from svf_edge.errors import UnsupportedInput
 from svf_edge.export.bundle import Bundle
 from svf_edge.program import Conv, Program
+from svf_edge.runtimes.base import fingerprint
 from svf_edge.runtimes.clips import load_clips
 from svf_edge.runtimes.latency import BenchReport, run_bench
 from svf_edge.runtimes.parity import ParityReport, run_parity
 from svf_edge.runtimes.report import write_report
 from svf_edge.runtimes.report.page import firing_rates, layer_groups
 from svf_edge.runtimes.report.work import work
+from tests.runtimes.bundles import forge, rewrite
 
 NAMES = ["reference", "onnxruntime portable"]
 
@@ -72,6 +74,30 @@ def test_a_failure_is_what_the_page_says_first(
     write_report(bundle, failed, bench, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     assert "Parity is not shown" in page and "it broke" in page and "Same spikes" not in page
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["my net", None, {"head": "pose"}, {"head": {"kind": "pose", "joints": "many"}}, {"head": {"kind": "pose"}}],
+)
+def test_meta_may_hold_anything(
+    model: object, bundle: Bundle, results: tuple[ParityReport, BenchReport], tmp_path: Path
+) -> None:
+    other = forge(bundle, tmp_path / "b", "onnx/packed.onnx", lambda path: None)
+    other = rewrite(other.folder, other.manifest.model_copy(update={"model": {"model": model}}))
+    mark = {"fingerprint": fingerprint(other)}
+    parity, bench = results
+    page = tmp_path / "report.html"
+    write_report(other, parity.model_copy(update=mark), bench.model_copy(update=mark), page)
+    assert ("my net" in page.read_text()) == (model == "my net")
+
+
+def test_the_page_is_not_replaced_by_its_json(
+    bundle: Bundle, results: tuple[ParityReport, BenchReport], tmp_path: Path
+) -> None:
+    with pytest.raises(UnsupportedInput, match=r"report\.json: .* call the page \.html"):
+        write_report(bundle, *results, tmp_path / "report.json")
+    assert not list(tmp_path.iterdir())
 
 
 def test_nothing_half_written_is_left(
