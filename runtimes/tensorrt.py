@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from svf_edge.errors import BadFile, MissingLibrary, MissingPackage, SvfError
 from svf_edge.files import atomic_write, sha256, write_text
@@ -114,12 +115,12 @@ def build_engine(model: Path, library: Path, expected: Sequence[str], folder: Pa
     folder = cache_folder() if folder is None else folder
     name = _key(package, model, library)
     target, record = folder / f"{name}.engine", folder / f"{name}.json"
-    if not (target.is_file() and record.is_file()):
+    answer = _recorded(record) if target.is_file() else None
+    if answer is None:
         with atomic_write(target) as temporary:
             answer = _run_worker(package, model, library, temporary)
             _check(answer, model, library, expected)
         write_text(record, answer.model_dump_json())
-    answer = Answer.model_validate_json(record.read_text())
     _check(answer, model, library, expected)
     return Engine(
         path=target,
@@ -271,6 +272,14 @@ def _key(package: str, model: Path, library: Path) -> str:
     version = importlib.metadata.version(distribution)
     parts = (package, version, gpu, sha256(model), sha256(library))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def _recorded(record: Path) -> Answer | None:
+    """What is kept beside a built engine, or None when it is absent or damaged."""
+    try:
+        return Answer.model_validate_json(record.read_bytes())
+    except (OSError, ValidationError):
+        return None
 
 
 def _run_worker(package: str, model: Path, library: Path, engine: Path) -> Answer:

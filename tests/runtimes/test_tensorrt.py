@@ -76,6 +76,10 @@ def test_an_engine_is_built_once(package: str, library: Path, tmp_path: Path) ->
     written = first.path.stat().st_mtime_ns
     assert build(program, library, tmp_path) == first
     assert first.path.stat().st_mtime_ns == written
+    for damaged in (b"{", b"\xff", b"[]"):  # a cache is built anew
+        first.path.with_suffix(".json").write_bytes(damaged)
+        rebuilt = build(program, library, tmp_path)
+        assert rebuilt.model_copy(update={"build_seconds": first.build_seconds}) == first
     other = build(random_program(1, channels=24, heads=3, steps=1), library, tmp_path)
     assert other.path != first.path
 
