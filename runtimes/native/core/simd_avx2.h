@@ -33,7 +33,6 @@ struct Simd {
   static I16 add16(I16 a, I16 b) { return _mm256_add_epi16(a, b); }
   static I16 sub16(I16 a, I16 b) { return _mm256_sub_epi16(a, b); }
   static I16 mul16(I16 a, I16 b) { return _mm256_mullo_epi16(a, b); }
-  static void store16(int16_t* p, I16 v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
   static I16 add16_where(I16 acc, uint32_t bits, I16 w) {
     const __m256i lane = _mm256_setr_epi16(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192,
                                            16384, static_cast<int16_t>(0x8000));

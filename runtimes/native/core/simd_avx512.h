@@ -33,7 +33,6 @@ struct Simd {
   static I16 add16(I16 a, I16 b) { return _mm512_add_epi16(a, b); }
   static I16 sub16(I16 a, I16 b) { return _mm512_sub_epi16(a, b); }
   static I16 mul16(I16 a, I16 b) { return _mm512_mullo_epi16(a, b); }
-  static void store16(int16_t* p, I16 v) { _mm512_storeu_si512(p, v); }
   static I16 add16_where(I16 acc, uint32_t bits, I16 w) { return _mm512_mask_add_epi16(acc, bits, acc, w); }
   static I32 low32(I16 v) { return _mm512_cvtepi16_epi32(_mm512_castsi512_si256(v)); }
   static I32 high32(I16 v) { return _mm512_cvtepi16_epi32(_mm512_extracti64x4_epi64(v, 1)); }

@@ -40,7 +40,6 @@ struct Simd {
   static I16 add16(I16 a, I16 b) { return a + b; }
   static I16 sub16(I16 a, I16 b) { return a - b; }
   static I16 mul16(I16 a, I16 b) { return a * b; }
-  static void store16(int16_t* p, I16 v) { memcpy(p, &v, sizeof v); }
   // Adds w in the lanes whose bit is set.
   static I16 add16_where(I16 acc, uint32_t bits, I16 w) {
     const I16 lane = {1, 2, 4, 8, 16, 32, 64, 128};
