@@ -15,7 +15,18 @@ from svf_edge.errors import MissingLibrary, UnsupportedInput
 DIRECTORY_VARIABLE = "SVF_NATIVE_DIR"
 
 
-class Conv2dParams(ctypes.Structure):
+class _Params(ctypes.Structure):
+    """Parameters of an operator. Raises `ValueError` for a number beyond int32, which ctypes would wrap."""
+
+    def __init__(self, **fields: int | tuple[int, ...]) -> None:
+        for name, value in fields.items():
+            for number in value if isinstance(value, tuple) else (value,):
+                if not -(2**31) <= number < 2**31:
+                    raise ValueError(f"{name} {number} does not fit in 32 bits")
+        super().__init__(**fields)
+
+
+class Conv2dParams(_Params):
     """`svf_conv2d_params` of svf_core.h."""
 
     _fields_ = [
@@ -34,13 +45,13 @@ class Conv2dParams(ctypes.Structure):
     ]
 
 
-class LifParams(ctypes.Structure):
+class LifParams(_Params):
     """`svf_lif_params` of svf_core.h."""
 
     _fields_ = [(name, ctypes.c_int32) for name in ("frames", "positions", "channels", "soft_reset")]
 
 
-class AttentionParams(ctypes.Structure):
+class AttentionParams(_Params):
     """`svf_attention_params` of svf_core.h."""
 
     _fields_ = [(name, ctypes.c_int32) for name in ("groups", "tokens", "channels", "heads", "kind")]

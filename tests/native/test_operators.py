@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from svf_edge.export import ops
+from svf_edge.export.ops import library
 from svf_edge.packing import pack_last, unpack_last
 from tests.native import definitions
 from tests.native.cases import CHANNELS, FIXED_CONVS, RATES, ConvCase, conv_cases
@@ -207,7 +210,10 @@ def test_torch_registration(name: str) -> None:
         ("spike_conv2d", {1: torch.zeros(9, 9, 64, 96, dtype=torch.int8)}, "larger than the frame"),
         ("conv2d", {0: torch.zeros(1, 5, 5, 64)}, "float32"),
         ("conv2d", {7: 256}, "zero point 256"),
+        ("conv2d", {7: 2**32 + 128}, "zero_point 4294967424 does not fit in 32 bits"),
         ("conv2d", {4: [0, 1]}, "stride"),
+        ("conv2d", {4: [2**32 + 1, 1]}, "stride 4294967297 does not fit in 32 bits"),
+        ("conv2d", {4: [1, 2**31 - 1], 5: [0, 2**31 - 1]}, "padded input has 2\\^30 elements"),
         ("lif", {3: torch.ones(39, dtype=torch.int32)}, "theta must have 40 entries"),
         ("hamming_attention", {3: 70}, "2 words per token"),
         ("dot_attention", {4: 2}, "heads=2 must divide channels=45"),
@@ -221,3 +227,55 @@ def test_bad_arguments_are_named(name: str, change: dict[int, object], says: str
         arguments[position] = value
     with pytest.raises(ValueError, match=says):
         getattr(svf, name)(*arguments)
+
+
+LIMIT = 2**30
+
+
+@pytest.mark.parametrize("function", ["svf_spike_conv2d", "svf_conv2d"])
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"padding": (0, 2**31 - 1), "stride": (1, 2**31 - 1)}, "the padded input has 2^30 elements"),
+        ({"padding": (2**14, 2**14), "stride": (2**14, 2**14)}, "the padded input has 2^30 elements"),
+        ({"in_channels": 2**31 - 1}, "the padded input has 2^30 elements"),
+        ({"frames": LIMIT}, "the padded input has 2^30 elements"),
+        ({"height": 2**15, "width": 2**14, "out_channels": 2}, "the output has 2^30 elements"),
+        ({"out_channels": 2**31 - 1}, "the output has 2^30 elements"),
+        # One channel a group: a kernel set that widens groups to a vector would hold 32 times the weights.
+        ({"in_channels": 2**26, "out_channels": 2**25, "groups": 2**25}, "has 2^30 weights"),
+        ({"height": 2**9, "width": 2**10, "kernel": (2**9, 2**10), "in_channels": 2, "out_channels": 2**10}, "weights"),
+    ],
+)
+def test_convolution_sizes_beyond_the_kernels_are_refused(
+    isa: str, function: str, change: dict[str, int | tuple[int, ...]], says: str
+) -> None:
+    """Refused before any tensor is read: there is none."""
+    sizes: dict[str, int | tuple[int, ...]] = {
+        **dict.fromkeys(("frames", "height", "width", "in_channels", "out_channels", "groups"), 1),
+        "kernel": (1, 1),
+        "stride": (1, 1),
+        "padding": (0, 0),
+        "output_type": 2,
+    }
+    params = library.Conv2dParams(**{**sizes, **change})
+    assert getattr(library.core(), function)(ctypes.byref(params), *[None] * 6) == 1
+    assert says in library.last_error()
+
+
+@pytest.mark.parametrize("sizes", [(2**15, 2**15, 1), (1, 2**15, 2**15), (1, 1, 2**31 - 1), (LIMIT, 1, 1)])
+def test_lif_sizes_beyond_the_kernels_are_refused(isa: str, sizes: tuple[int, int, int]) -> None:
+    params = library.LifParams(frames=sizes[0], positions=sizes[1], channels=sizes[2], soft_reset=0)
+    assert library.core().svf_lif(ctypes.byref(params), *[None] * 6) == 1
+    assert "LIF input has 2^30 elements" in library.last_error()
+
+
+@pytest.mark.parametrize(
+    "sizes", [(2**15, 2**15, 1, 1), (1, 2**15, 2**15, 2**15), (1, 1, 2**31 - 1, 2**31 - 1), (1, 1, 2**16, 2)]
+)
+def test_attention_sizes_beyond_the_kernels_are_refused(isa: str, sizes: tuple[int, int, int, int]) -> None:
+    for kind in (0, 1):
+        groups, tokens, channels, heads = sizes
+        params = library.AttentionParams(groups=groups, tokens=tokens, channels=channels, heads=heads, kind=kind)
+        assert library.core().svf_attention(ctypes.byref(params), *[None] * 5) == 1
+        assert "2^30 elements" in library.last_error()

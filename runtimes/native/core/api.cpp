@@ -1,10 +1,11 @@
 // The C entry points: argument checks, error messages and the choice of a kernel set.
+#include <algorithm>
 #include <atomic>
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <limits>
+#include <initializer_list>
 
 #include "kernels.h"
 
@@ -66,6 +67,16 @@ std::atomic<const svf::KernelSet*>& current() {
   return kernels;
 }
 
+// Whether that many elements are beyond the kernels, which count in int, and round up and double as they go.
+bool too_many(std::initializer_list<int64_t> sizes) {
+  int64_t count = 1;
+  for (int64_t size : sizes) {
+    count *= size;
+    if (count >= int64_t{1} << 30) return true;
+  }
+  return false;
+}
+
 svf_status check_conv(const svf_conv2d_params* p, svf::Conv* out) {
   if (p == nullptr) return fail(SVF_INVALID_ARGUMENT, "convolution parameters are null");
   if (p->frames < 1 || p->height < 1 || p->width < 1 || p->in_channels < 1 || p->out_channels < 1)
@@ -80,20 +91,30 @@ svf_status check_conv(const svf_conv2d_params* p, svf::Conv* out) {
   if (p->groups < 1 || p->in_channels % p->groups != 0 || p->out_channels % p->groups != 0)
     return fail(SVF_INVALID_ARGUMENT, "groups=%d must divide Cin=%d and Cout=%d", p->groups, p->in_channels,
                 p->out_channels);
-  const int64_t span_h =
-      static_cast<int64_t>(p->height) + 2 * static_cast<int64_t>(p->padding[0]) - p->kernel[0];
-  const int64_t span_w =
-      static_cast<int64_t>(p->width) + 2 * static_cast<int64_t>(p->padding[1]) - p->kernel[1];
+  const int64_t padded_h = p->height + 2 * int64_t{p->padding[0]};
+  const int64_t padded_w = p->width + 2 * int64_t{p->padding[1]};
+  const int64_t span_h = padded_h - p->kernel[0], span_w = padded_w - p->kernel[1];
   if (span_h < 0 || span_w < 0)
     return fail(SVF_INVALID_ARGUMENT,
                 "kernel (%d, %d) is larger than the padded frame (%d + 2*%d, %d + 2*%d)", p->kernel[0],
                 p->kernel[1], p->height, p->padding[0], p->width, p->padding[1]);
   if (p->output_type != SVF_INT32 && p->output_type != SVF_INT8)
     return fail(SVF_INVALID_ARGUMENT, "output type %d is neither SVF_INT32 nor SVF_INT8", p->output_type);
-  const int64_t weights = static_cast<int64_t>(p->kernel[0]) * p->kernel[1] * (p->in_channels / p->groups);
-  if (weights > std::numeric_limits<int32_t>::max() / p->out_channels)
-    return fail(SVF_INVALID_ARGUMENT, "a kernel (%d, %d) with Cin=%d, Cout=%d has 2^31 weights or more",
-                p->kernel[0], p->kernel[1], p->in_channels, p->out_channels);
+  if (too_many({p->frames, padded_h, padded_w, p->in_channels}))
+    return fail(SVF_INVALID_ARGUMENT,
+                "the padded input has 2^30 elements or more: T=%d, H=%d + 2*%d, W=%d + 2*%d, Cin=%d",
+                p->frames, p->height, p->padding[0], p->width, p->padding[1], p->in_channels);
+  const int64_t out_h = span_h / p->stride[0] + 1, out_w = span_w / p->stride[1] + 1;
+  if (too_many({p->frames, out_h, out_w, p->out_channels}))
+    return fail(SVF_INVALID_ARGUMENT, "the output has 2^30 elements or more: T=%d, Ho=%d, Wo=%d, Cout=%d",
+                p->frames, static_cast<int>(out_h), static_cast<int>(out_w), p->out_channels);
+  // The kernels widen groups that are narrower than a vector.
+  const int group_width = std::max(p->out_channels / p->groups, svf::kMaxLanes);
+  if (too_many({p->kernel[0], p->kernel[1], p->in_channels, group_width}))
+    return fail(
+        SVF_INVALID_ARGUMENT,
+        "kernel (%d, %d) with Cin=%d and groups padded to %d output channels has 2^30 weights or more",
+        p->kernel[0], p->kernel[1], p->in_channels, group_width);
   *out = svf::Conv{p->frames,
                    p->height,
                    p->width,
@@ -108,8 +129,8 @@ svf_status check_conv(const svf_conv2d_params* p, svf::Conv* out) {
                    p->groups,
                    p->in_channels / p->groups,
                    p->out_channels / p->groups,
-                   static_cast<int>(span_h / p->stride[0] + 1),
-                   static_cast<int>(span_w / p->stride[1] + 1),
+                   static_cast<int>(out_h),
+                   static_cast<int>(out_w),
                    (p->in_channels + 31) / 32,
                    0,
                    false,
@@ -163,6 +184,9 @@ svf_status svf_lif(const svf_lif_params* p, const int32_t* x, const int32_t* gai
   if (p->frames < 1 || p->positions < 1 || p->channels < 1)
     return fail(SVF_INVALID_ARGUMENT, "LIF sizes must be positive: T=%d, positions=%d, C=%d", p->frames,
                 p->positions, p->channels);
+  if (too_many({p->frames, p->positions, p->channels}))
+    return fail(SVF_INVALID_ARGUMENT, "LIF input has 2^30 elements or more: T=%d, positions=%d, C=%d",
+                p->frames, p->positions, p->channels);
   const svf::LifArgs args{
       p->frames, p->positions, p->channels, (p->channels + 31) / 32, p->soft_reset != 0, x, gain, bias, theta,
       y};
@@ -177,19 +201,16 @@ svf_status svf_attention(const svf_attention_params* p, const int32_t* q, const 
                 p->tokens, p->channels);
   if (p->heads < 1 || p->channels % p->heads != 0)
     return fail(SVF_INVALID_ARGUMENT, "heads=%d must divide C=%d", p->heads, p->channels);
+  const int width = p->channels / p->heads;
+  if (too_many({p->groups, p->tokens, p->channels}) || too_many({width, width}))
+    return fail(SVF_INVALID_ARGUMENT,
+                "attention output, or a head's matrix [%d, %d], has 2^30 elements or more: G=%d N=%d C=%d",
+                width, width, p->groups, p->tokens, p->channels);
   if (p->kind != SVF_HAMMING && p->kind != SVF_DOT)
     return fail(SVF_INVALID_ARGUMENT, "attention kind %d is neither SVF_HAMMING nor SVF_DOT", p->kind);
-  const svf::AttentionArgs args{p->groups,
-                                p->tokens,
-                                p->channels,
-                                p->heads,
-                                p->channels / p->heads,
-                                (p->channels + 31) / 32,
-                                p->kind == SVF_HAMMING,
-                                q,
-                                k,
-                                v,
-                                y};
+  const svf::AttentionArgs args{
+      p->groups, p->tokens, p->channels, p->heads, width, (p->channels + 31) / 32, p->kind == SVF_HAMMING,
+      q,         k,         v,           y};
   return finish(current().load()->attention(args, parallel));
 }
 

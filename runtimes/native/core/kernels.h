@@ -6,6 +6,8 @@
 
 namespace svf {
 
+constexpr int kMaxLanes = 32;  // int16 values in the widest vector of any kernel set
+
 // Checked convolution: sizes derived once.
 struct Conv {
   int frames, height, width, in_channels, out_channels;

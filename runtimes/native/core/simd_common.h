@@ -14,6 +14,7 @@ namespace {
 
 constexpr int kMaxInt16Adds = 256;  // 256 * 127 < 2^15: int8 values summed in int16 before widening
 constexpr int kRowSlack = 32;       // entries append_rows may write past its end
+static_assert(Simd::kLanes16 <= kMaxLanes, "the argument checks allow for vectors of kMaxLanes");
 
 template <typename T>
 T min_of(T a, T b) {
@@ -28,8 +29,7 @@ T max_of(T a, T b) {
 template <typename T>
 class Scratch {
  public:
-  explicit Scratch(size_t count)
-      : data_(static_cast<T*>(aligned_alloc(64, (count * sizeof(T) + 63) / 64 * 64 + 64))) {}
+  explicit Scratch(size_t count) : data_(static_cast<T*>(allocate(count))) {}
   ~Scratch() { free(data_); }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
@@ -39,6 +39,11 @@ class Scratch {
   T& operator[](size_t i) { return data_[i]; }
 
  private:
+  static void* allocate(size_t count) {
+    if (count > (SIZE_MAX - 127) / sizeof(T)) return nullptr;
+    return aligned_alloc(64, (count * sizeof(T) + 63) / 64 * 64 + 64);
+  }
+
   T* data_;
 };
 

@@ -2,6 +2,8 @@
  *
  * Tensors are dense and channels-last. Spikes are int32 words, channel c in bit c % 32 of word c / 32.
  * Weights are int8 [kernel h, kernel w, in_channels / groups, out_channels].
+ * A tensor has fewer than 2^30 elements, and so have a convolution's padded input and an attention head's
+ * [width, width] matrix.
  * Every function returns SVF_OK or an error code; svf_last_error() then says what was wrong.
  */
 #ifndef SVF_CORE_H
