@@ -50,3 +50,15 @@ def test_same_integers_as_torch(name: str) -> None:
             assert result.dtype == expected.dtype
             assert torch.equal(result, expected), isa
             assert expected.unique().numel() > 2
+
+
+def test_an_attribute_beyond_32_bits_is_refused() -> None:
+    """The integer that 32 bits would keep of it is the right one, so wrapping would go unnoticed."""
+    from executorch.runtime import Runtime
+
+    ctypes.CDLL(str(ops.find_library("svf_executorch")))
+    inputs, attributes = example("conv2d")
+    attributes["zero_point"] = 2**32 + 128
+    loaded = Runtime.get().load_program(program("conv2d", inputs, attributes))
+    with pytest.raises(RuntimeError, match="0x12"):
+        loaded.load_method("forward").execute(inputs)

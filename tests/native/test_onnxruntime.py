@@ -84,3 +84,28 @@ def test_a_missing_attribute_is_named() -> None:
     del attributes["zero_point"]
     with pytest.raises(Exception, match="zero_point"):
         session("conv2d", inputs, attributes, torch.int32, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "attribute", "value", "wrong"),
+    [
+        ("conv2d", "zero_point", 2**32 + 128, 2**32 + 128),
+        ("conv2d", "stride", [1, 2**32 + 1], 2**32 + 1),
+        ("spike_conv2d", "padding", [2**32 + 1, 1], 2**32 + 1),
+        ("spike_conv2d", "groups", 2**32 + 1, 2**32 + 1),
+        ("hamming_attention", "heads", 2**32 + 3, 2**32 + 3),
+    ],
+)
+def test_an_attribute_beyond_32_bits_is_named(name: str, attribute: str, value: int | list[int], wrong: int) -> None:
+    inputs, attributes = example(name)
+    attributes[attribute] = value
+    with pytest.raises(Exception, match=f"{attribute} is {wrong}, which does not fit in 32 bits"):
+        session(name, inputs, attributes, torch.int32, 1)
+
+
+@pytest.mark.parametrize("name", ["conv2d", "spike_conv2d"])
+def test_padding_beyond_the_kernels_is_refused(isa: str, name: str) -> None:
+    inputs, attributes = example(name)
+    attributes.update(padding=[0, 2**31 - 1], stride=[1, 2**31 - 1])
+    with pytest.raises(Exception, match="padded input has 2\\^30 elements"):
+        run(name, inputs, attributes, torch.int32)

@@ -3,6 +3,7 @@
 #include <executorch/runtime/kernel/kernel_includes.h>
 #include <executorch/runtime/kernel/thread_parallel_interface.h>
 
+#include <cinttypes>
 #include <initializer_list>
 
 #include "svf_core.h"
@@ -37,6 +38,16 @@ class Call {
       context_.fail(Error::InvalidArgument);
     }
     return fits;
+  }
+  // Whether the core, which counts in int32, can take these attributes or sizes.
+  bool fits(std::initializer_list<int64_t> values, const char* names) {
+    for (int64_t value : values) {
+      if (value == static_cast<int32_t>(value)) continue;
+      ET_LOG(Error, "svf: %s: %" PRId64 " does not fit in 32 bits", names, value);
+      context_.fail(Error::InvalidArgument);
+      return false;
+    }
+    return true;
   }
   bool resize(std::initializer_list<int64_t> sizes) {
     SizesType shape[8];
@@ -81,16 +92,20 @@ void convolve(KernelRuntimeContext& context, const Tensor& x, const Tensor& weig
   const bool is_signed = x.scalar_type() == ScalarType::Char;
   const ScalarType input = packed ? ScalarType::Int : is_signed ? ScalarType::Char : ScalarType::Byte;
   if (!call.takes(weight, ScalarType::Char, {-1, -1, -1, -1}, "weight")) return;
-  const int64_t in_channels = weight.size(2) * groups, out_channels = weight.size(3);
-  if (!call.takes(x, input, {-1, -1, -1, packed ? words(in_channels) : in_channels}, "x") ||
-      !call.takes(bias, ScalarType::Int, {out_channels}, "bias") ||
-      !call.takes(shift, ScalarType::Int, {out_channels}, "shift"))
-    return;
   if (stride.size() != 2 || padding.size() != 2) {
     ET_LOG(Error, "svf: stride and padding must have 2 entries (height, width)");
     context.fail(Error::InvalidArgument);
     return;
   }
+  if (!call.fits({stride[0], stride[1], padding[0], padding[1], groups, packed ? 0 : *zero_point},
+                 "stride, padding, groups, zero_point"))
+    return;
+  const int64_t in_channels = weight.size(2) * groups, out_channels = weight.size(3);
+  if (!call.fits({in_channels}, "input channels") ||
+      !call.takes(x, input, {-1, -1, -1, packed ? words(in_channels) : in_channels}, "x") ||
+      !call.takes(bias, ScalarType::Int, {out_channels}, "bias") ||
+      !call.takes(shift, ScalarType::Int, {out_channels}, "shift"))
+    return;
   svf_conv2d_params p{};
   p.frames = static_cast<int32_t>(x.size(0));
   p.height = static_cast<int32_t>(x.size(1));
@@ -140,14 +155,14 @@ Tensor& lif_out(KernelRuntimeContext& context, const Tensor& x, const Tensor& ga
                 const Tensor& theta, bool soft_reset, Tensor& out) {
   Call call(context, out);
   if (!call.takes(x, ScalarType::Int, {-1, -1, -1, -1}, "x")) return out;
-  const int64_t channels = x.size(3);
-  if (!call.takes(gain, ScalarType::Int, {channels}, "gain") ||
+  const int64_t positions = x.size(1) * x.size(2), channels = x.size(3);
+  if (!call.fits({positions}, "height * width") || !call.takes(gain, ScalarType::Int, {channels}, "gain") ||
       !call.takes(bias, ScalarType::Int, {channels}, "bias") ||
       !call.takes(theta, ScalarType::Int, {channels}, "theta") ||
       !call.resize({x.size(0), x.size(1), x.size(2), words(channels)}) ||
       !call.takes(out, ScalarType::Int, {-1, -1, -1, -1}, "out"))
     return out;
-  const svf_lif_params p{static_cast<int32_t>(x.size(0)), static_cast<int32_t>(x.size(1) * x.size(2)),
+  const svf_lif_params p{static_cast<int32_t>(x.size(0)), static_cast<int32_t>(positions),
                          static_cast<int32_t>(channels), soft_reset};
   call.passes(svf_lif(&p, x.const_data_ptr<int32_t>(), gain.const_data_ptr<int32_t>(),
                       bias.const_data_ptr<int32_t>(), theta.const_data_ptr<int32_t>(),
@@ -159,7 +174,8 @@ template <svf_attention_kind kKind>
 Tensor& attention_out(KernelRuntimeContext& context, const Tensor& q, const Tensor& k, const Tensor& v,
                       int64_t channels, int64_t heads, Tensor& out) {
   Call call(context, out);
-  if (!call.takes(q, ScalarType::Int, {-1, -1, words(channels)}, "q") ||
+  if (!call.fits({channels, heads}, "channels, heads") ||
+      !call.takes(q, ScalarType::Int, {-1, -1, words(channels)}, "q") ||
       !call.takes(k, ScalarType::Int, {q.size(0), q.size(1), words(channels)}, "k") ||
       !call.takes(v, ScalarType::Int, {q.size(0), q.size(1), words(channels)}, "v") ||
       !call.resize({q.size(0), q.size(1), channels}) ||

@@ -19,15 +19,22 @@ void check(svf_status status) {
   if (status != SVF_OK) refuse(svf_last_error());
 }
 
+// A size or an attribute as the core takes it.
+int32_t narrow(int64_t value, const char* name) {
+  if (value != static_cast<int32_t>(value))
+    refuse(std::string(name) + " is " + std::to_string(value) + ", which does not fit in 32 bits");
+  return static_cast<int32_t>(value);
+}
+
 // One node's attributes, read when the session is built.
 class Attributes {
  public:
   explicit Attributes(const OrtKernelInfo* info) : info_(info) {}
-  int32_t integer(const char* name) const { return static_cast<int32_t>(info_.GetAttribute<int64_t>(name)); }
+  int32_t integer(const char* name) const { return narrow(info_.GetAttribute<int64_t>(name), name); }
   void pair(const char* name, int32_t out[2]) const {
     const Shape values = info_.GetAttributes<int64_t>(name);
     if (values.size() != 2) refuse(std::string(name) + " must have 2 entries (height, width)");
-    for (int axis = 0; axis < 2; ++axis) out[axis] = static_cast<int32_t>(values[axis]);
+    for (int axis = 0; axis < 2; ++axis) out[axis] = narrow(values[axis], name);
   }
 
  private:
@@ -83,12 +90,12 @@ struct Conv {
   void run(const Call& call) const {
     const Shape x = call.shape(0, 4, "x"), w = call.shape(1, 4, "weight");
     svf_conv2d_params p = params;
-    p.frames = static_cast<int32_t>(x[0]);
-    p.height = static_cast<int32_t>(x[1]);
-    p.width = static_cast<int32_t>(x[2]);
-    p.in_channels = static_cast<int32_t>(w[2] * p.groups);
-    p.out_channels = static_cast<int32_t>(w[3]);
-    for (int axis = 0; axis < 2; ++axis) p.kernel[axis] = static_cast<int32_t>(w[axis]);
+    p.frames = narrow(x[0], "T");
+    p.height = narrow(x[1], "H");
+    p.width = narrow(x[2], "W");
+    p.in_channels = narrow(int64_t{narrow(w[2], "Cin / groups")} * p.groups, "Cin");
+    p.out_channels = narrow(w[3], "Cout");
+    for (int axis = 0; axis < 2; ++axis) p.kernel[axis] = narrow(w[axis], "kernel");
     int32_t size[2];
     check(svf_conv2d_output_size(&p, size));
     const int64_t last = packed ? words(p.in_channels) : p.in_channels;
@@ -111,8 +118,8 @@ struct Lif {
 
   void run(const Call& call) const {
     const Shape x = call.shape(0, 4, "x");
-    const svf_lif_params p{static_cast<int32_t>(x[0]), static_cast<int32_t>(x[1] * x[2]),
-                           static_cast<int32_t>(x[3]), soft_reset};
+    const int64_t positions = int64_t{narrow(x[1], "H")} * narrow(x[2], "W");
+    const svf_lif_params p{narrow(x[0], "T"), narrow(positions, "H * W"), narrow(x[3], "C"), soft_reset};
     const int32_t* data = call.input<int32_t>(0, x, "x");
     const int32_t* gain = call.input<int32_t>(1, {x[3]}, "gain");
     const int32_t* bias = call.input<int32_t>(2, {x[3]}, "bias");
@@ -131,8 +138,7 @@ struct Attention {
   void run(const Call& call) const {
     const Shape q = call.shape(0, 3, "q");
     const Shape packed{q[0], q[1], words(channels)};
-    const svf_attention_params p{static_cast<int32_t>(q[0]), static_cast<int32_t>(q[1]), channels, heads,
-                                 kind};
+    const svf_attention_params p{narrow(q[0], "G"), narrow(q[1], "N"), channels, heads, kind};
     const int32_t* query = call.input<int32_t>(0, packed, "q");
     const int32_t* key = call.input<int32_t>(1, packed, "k");
     const int32_t* value = call.input<int32_t>(2, packed, "v");
