@@ -26,7 +26,11 @@ def train(
     from svf_edge.training import train as run
     from svf_edge.training_config import load_train_config
 
-    path = run(load_train_config(config), output)
+    try:
+        path = run(load_train_config(config), output)
+    except KeyboardInterrupt:  # typer exits with 130 and says nothing
+        Console(stderr=True).print("interrupted; the same command goes on from the last finished epoch")
+        raise
     _, meta = load_model(path)
     table = Table("", "float", "after quantisation", "after QAT", title=f"{path}: {meta['training']['name']}")
     stages = (meta["float"], meta["post_training_quantisation"], meta["metrics"])

@@ -9,7 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from svf_edge import commands
+from svf_edge import commands, training
 from svf_edge.errors import BadFile
 from svf_edge.model.config import model_config
 from svf_edge.model_store import save_model
@@ -47,6 +47,18 @@ def test_freeze_names_a_float_checkpoint(app: typer.Typer, tmp_path: Path) -> No
     result = CliRunner().invoke(app, ["freeze", str(checkpoint), "--output", str(out)])
     assert isinstance(result.exception, BadFile) and str(checkpoint) in str(result.exception)
     assert not out.exists()
+
+
+def test_an_interrupted_training_says_how_to_go_on(
+    app: typer.Typer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def press(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training.PoseTraining, "training_step", press)
+    config = Path(__file__).parent.parent / "configs" / "pose-tiny.yaml"
+    result = CliRunner().invoke(app, ["train", str(config), "--output", str(tmp_path)])
+    assert result.exit_code == 130 and "goes on from the last finished epoch" in result.output
 
 
 @pytest.mark.parametrize("command", ["train", "freeze"])
