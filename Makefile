@@ -40,7 +40,7 @@ format: setup ## Format Python and C++
 
 bench: setup ## Run the benchmarks, write their result files, and generate the documents that show them
 	$(BIN)/svf-edge demo -o $(OUT)/demo
-	cp $(OUT)/demo/report.json benchmarks/results/demo.json
+	$(BIN)/python -m benchmarks.demo $(OUT)/demo/report.json
 	$(BIN)/python -m benchmarks.end_to_end
 	$(BIN)/python -m benchmarks.documents
 

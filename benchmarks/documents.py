@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from svf_edge.files import write_text
-from svf_edge.runtimes.latency import NOISY_TAIL, NOISY_VARIATION, BenchReport, Distribution
-from svf_edge.runtimes.parity import ParityReport
+from svf_edge.runtimes.latency import NOISY_TAIL, NOISY_VARIATION, Distribution
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
@@ -51,8 +50,8 @@ def headline() -> str:
         f"`{result['model']}` network in **{packed:.1f} ms** for {result['frames'][0]} frames: "
         f"**{fp32 / packed:.1f} times faster** than ONNX Runtime runs the same network in float32 ({fp32:.1f} ms), and "
         f"{int8 / packed:.1f} times faster than its own int8 form of it ({int8:.1f} ms). Medians of "
-        f"{stats['fp32'].count} runs in turns on the shipped clip, mean firing rate {100 * result['firing_rate']:.1f} %; "
-        f"the measurement judged itself {worst}."
+        f"{stats['fp32'].count} runs in turns on the shipped clip, mean firing rate "
+        f"{100 * result['firing_rate']:.1f} %; the measurement judged itself {worst}."
     )
 
 
@@ -81,26 +80,22 @@ def table() -> str:
 
 
 def demo() -> str:
-    """The demo's table from its stored report."""
-    report = _load("demo")
-    parity, bench = ParityReport.model_validate(report["parity"]), BenchReport.model_validate(report["bench"])
-    measured = {variant.runtime: variant.measurement for variant in bench.variants}
+    """The demo's table."""
+    result = _load("demo")
     lines = [
         "| runtime | spikes compared | differing | outputs | p50 ms | p90 ms | p99 ms | file kB | peak MiB |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for entry in parity.runtimes:
-        found = measured.get(entry.runtime)
-        if found is None:
-            lines.append(f"| {entry.runtime} | {entry.verdict} | | | | | | | |")
+    for row in result["rows"]:
+        if "p50" not in row:
+            lines.append(f"| {row['runtime']} | {row['verdict']} | | | | | | | |")
             continue
-        stats, outputs = found.distribution, "exact" if entry.outputs_exact else "differ"
         lines.append(
-            f"| {entry.runtime} | {entry.compared / 1e6:.2f} M | **{entry.differing}** | {outputs} | {stats.p50:.2f} | "
-            f"{stats.p90:.2f} | {stats.p99:.2f} | {found.file_bytes / 1e3:.0f} | {found.peak_memory / 2**20:.0f} |"
+            f"| {row['runtime']} | {row['compared'] / 1e6:.2f} M | **{row['differing']}** | "
+            f"{'exact' if row['exact'] else 'differ'} | {row['p50']:.2f} | {row['p90']:.2f} | {row['p99']:.2f} | "
+            f"{row['file_bytes'] / 1e3:.0f} | {row['peak_memory'] / 2**20:.0f} |"
         )
-    notes = [bench.busy] if bench.busy else []
-    return "\n".join([*lines, "", *report["notes"], *notes])
+    return "\n".join([*lines, "", *result["remarks"]])
 
 
 PARTS: Mapping[str, Callable[[], str]] = {"demo": demo, "headline": headline, "end_to_end": table}
