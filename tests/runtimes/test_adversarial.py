@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 
 from svf_edge.export.bundle import write_bundle
+from svf_edge.export.executorch import export_executorch
+from svf_edge.export.ops import find_library
 from svf_edge.model.config import ModelConfig, model_config, parse_config
+from svf_edge.program import run
 from svf_edge.program.freeze import freeze
 from svf_edge.runtimes.clips import GENERATORS
-from svf_edge.runtimes.parity import run_parity
+from svf_edge.runtimes.executorch_harness import ExecuTorchHarness
+from svf_edge.runtimes.parity import compare, run_parity
 from tests.models import quantised_model, random_clips
+from tests.programs import assert_not_silent
 from tests.runtimes.bundles import needs_library
 
 pytestmark = [needs_library("svf_ort"), needs_library("svf_executorch")]
@@ -39,6 +44,7 @@ def assert_parity(config: ModelConfig, folder: Path, runtimes: tuple[str, ...]) 
     program = freeze(quantised_model(config))
     shape = program.frames.shape
     clips = {"natural": random_clips(config, 1, 5)[0].numpy()}
+    assert_not_silent(run(program, clips["natural"]).spikes)
     clips |= {name: generate(shape) for name, generate in GENERATORS.items()}
     targets = ("onnx", "executorch") if set(runtimes) & set(EXECUTORCH) else ("onnx",)
     bundle = write_bundle(program, folder / "bundle", clips, targets=targets)
@@ -69,6 +75,30 @@ def test_published_sizes(size: str, tmp_path: Path) -> None:
     if size == "15M":
         assert config.embed[3] // config.heads_at(config.embed[3]) == 45
     assert_parity(config, tmp_path, ONNX)
+
+
+@pytest.mark.parametrize(
+    ("config", "dialect"),
+    [
+        pytest.param(parse_config({**ODD, "frames": 2, "space_time": "factorised"}), "packed", id="factorised-packed"),
+        pytest.param(
+            parse_config({**ODD, "frames": 2, "space_time": "factorised"}), "portable", id="factorised-portable"
+        ),
+        pytest.param(model_config("15M", frames=1, frame_size=(32, 48)), "packed", id="15M-packed"),
+    ],
+)
+def test_spikes_on_executorch(config: ModelConfig, dialect: Literal["packed", "portable"], tmp_path: Path) -> None:
+    """The tapped program alone: exporting is what takes long."""
+    program = freeze(quantised_model(config))
+    clip = random_clips(config, 1, 5)[0].numpy()
+    trace = run(program, clip)
+    assert_not_silent(trace.spikes)
+    path = tmp_path / "tapped.pte"
+    export_executorch(program, dialect, path, taps=True)
+    library = find_library("svf_executorch") if dialect == "packed" else None
+    with ExecuTorchHarness(path, program, threads=1, library=library) as session:
+        found = compare(program, clip, trace, session.run(clip))
+    assert found, str(found.first)
 
 
 def test_head_width_45_on_every_runtime(tmp_path: Path) -> None:
