@@ -257,6 +257,7 @@ def test_damaged_checkpoint_headers_are_named(tmp_path: Path, damage: dict[str, 
         (CONFIG.replace("epochs: 4", "epochs: 0"), r"float_phase.epochs"),
         (CONFIG.replace("size: tiny", "size: tniy"), "model: .*did you mean 'tiny'"),
         (CONFIG + "colour: red", "colour"),
+        ("model: {size: tniy}", "model: .*did you mean 'tiny'"),
         ("3", "the file"),
     ],
 )

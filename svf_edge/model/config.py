@@ -161,8 +161,11 @@ def parse_config(entries: Mapping[str, Any]) -> ModelConfig:
 
 
 def first_complaint(error: ValidationError, whole: str) -> str:
-    """The first bad entry as a sentence that begins with its place; `whole` names the place of no single entry."""
-    first = error.errors()[0]
+    """The first bad entry, a wrong one ahead of a missing one, as a sentence that begins with its place.
+
+    `whole` names the place of what belongs to no single entry.
+    """
+    first = min(error.errors(), key=lambda entry: entry["type"] == "missing")
     where = ".".join(str(part) for part in first["loc"]) or whole
     got = f" (got {first['input']!r})" if isinstance(first["input"], str | int | float | list | None) else ""
     return f"{where}: {first['msg'].removeprefix('Value error, ')}{got}"
