@@ -55,7 +55,7 @@ def build_app() -> typer.Typer:
 
 
 def main() -> None:
-    """Run the command line; an error becomes one sentence on standard error and exit code 1 (130 when interrupted)."""
+    """Run the command line; an error becomes one sentence on standard error and exit code 1; Ctrl-C ends with 130."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: half-made folders are removed
     arguments = [word for word in sys.argv[1:] if word != "--traceback"]
     try:
@@ -66,9 +66,6 @@ def main() -> None:
         console = Console(stderr=True, highlight=False, soft_wrap=True)
         console.print("[bold red]error:[/]", escape(_sentence(error)))
         sys.exit(1)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("interrupted")
-        sys.exit(130)
 
 
 def _sentence(error: SvfError | OSError) -> str:
