@@ -148,7 +148,7 @@ class OnnxRuntime(Runtime):
 
     def prepare(self) -> None:
         """Import ONNX Runtime."""
-        import onnxruntime  # noqa: F401
+        import onnxruntime  # noqa: F401  (only whether it is there)
 
     def conditions(self, bundle: Bundle) -> dict[str, str]:
         """Version of ONNX Runtime, and the kernel set of our library."""
