@@ -16,11 +16,12 @@ from typing import Any
 import torch
 from rich.console import Console
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler, Subset
+from torch.utils.data import DataLoader, Sampler, Subset
 
 from svf_edge.calib.batchnorm import reestimate
 from svf_edge.calib.exponents import inner_exponents
-from svf_edge.data.synthetic import GENERATOR_VERSION, PoseSample, SyntheticPoseDataset
+from svf_edge.data.sample import PoseSample, stack_samples
+from svf_edge.data.synthetic import GENERATOR_VERSION, SyntheticPoseDataset
 from svf_edge.errors import BadFile, MissingPackage, SvfError, UnsupportedInput
 from svf_edge.files import write_text
 from svf_edge.model.config import PoseHead
@@ -132,7 +133,7 @@ def train(config: TrainConfig, folder: str | Path) -> Path:
     result = folder / "model.safetensors"
     if result.exists():
         return result
-    validation = stack(clips)
+    validation = stack_samples(clips)
     float_path, folded_path = folder / "float.safetensors", folder / "folded.safetensors"
     if not float_path.exists():
         _announce(f"1/3 float training, {config.float_phase.epochs} epochs")
@@ -158,7 +159,7 @@ def start_model(config: TrainConfig) -> SpikeVideoFormer:
     """The untrained model of a run: seeded, its head at the marginal distribution of the joints."""
     lightning.seed_everything(config.seed, verbose=False)
     model = SpikeVideoFormer(config.model)
-    joints, size = stack(dataset("train", config.calibration_clips, config))["joints"], config.model.frame_size
+    joints, size = stack_samples(dataset("train", config.calibration_clips, config))["joints"], config.model.frame_size
     assert isinstance(model.head, Pose) and isinstance(config.model.head, PoseHead)
     model.head.start_from(bin_frequency(joints, inside(joints, size), config.model.head, size))
     return model
@@ -167,16 +168,6 @@ def start_model(config: TrainConfig) -> SpikeVideoFormer:
 def dataset(split: str, clips: int, config: TrainConfig) -> SyntheticPoseDataset:
     """The synthetic clips that a run's model takes."""
     return SyntheticPoseDataset(split, clips, config.model.frames, config.model.frame_size, config.seed)
-
-
-def stack(clips: Dataset[PoseSample]) -> PoseSample:
-    """All of a (small) data set as one batch."""
-    samples = [clips[index] for index in range(len(clips))]  # type: ignore[arg-type]
-    return PoseSample(
-        frames=torch.stack([sample["frames"] for sample in samples]),
-        joints=torch.stack([sample["joints"] for sample in samples]),
-        visible=torch.stack([sample["visible"] for sample in samples]),
-    )
 
 
 def _announce(phase: str) -> None:
@@ -198,7 +189,7 @@ def _claim(folder: Path, config: TrainConfig) -> None:
 
 
 def _calibration(config: TrainConfig) -> Iterator[Tensor]:
-    clips = stack(dataset("train", config.calibration_clips, config))
+    clips = stack_samples(dataset("train", config.calibration_clips, config))
     return iter(clips["frames"].split(config.batch_size))
 
 

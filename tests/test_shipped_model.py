@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from svf_edge.data.sample import stack_samples
 from svf_edge.data.synthetic import SyntheticPoseDataset
 from svf_edge.model.network import SpikeVideoFormer
 from svf_edge.model_store import load_model
@@ -15,7 +16,6 @@ from svf_edge.program import Program, load_program, run
 from svf_edge.program.freeze import freeze
 from svf_edge.program.ranges import prove
 from svf_edge.tasks.pose_evaluation import evaluate
-from svf_edge.training import stack
 from svf_edge.training_config import TrainConfig, load_train_config
 from tests.models import ADVERSARIAL, adversarial_clip, spikes_of
 
@@ -71,7 +71,7 @@ def test_its_record_is_honest(shipped: tuple[SpikeVideoFormer, dict[str, Any]]) 
     assert meta["metrics"]["pck@0.2"] > meta["mean_pose"]["pck@0.2"] + 0.1
     assert meta["metrics"]["pck@0.2"] > meta["float"]["pck@0.2"] - 0.03
     assert meta["metrics"]["firing_rate"] <= 0.15
-    clips = stack(SyntheticPoseDataset("val", 48, model.config.frames, model.config.frame_size))
+    clips = stack_samples(SyntheticPoseDataset("val", 48, model.config.frames, model.config.frame_size))
     measured = evaluate(model, clips)
     assert measured.metrics["pck@0.2"] == pytest.approx(meta["metrics"]["pck@0.2"], abs=0.08)
     assert measured.metrics["firing_rate"] == pytest.approx(meta["metrics"]["firing_rate"], abs=0.01)

@@ -18,6 +18,7 @@ from torch.utils.data import Subset
 
 from svf_edge.calib.batchnorm import reestimate
 from svf_edge.checkpoint import Checkpoint
+from svf_edge.data.sample import stack_samples
 from svf_edge.errors import BadFile, SvfError, UnsupportedInput
 from svf_edge.model.config import PoseHead, model_config
 from svf_edge.model.network import SpikeVideoFormer
@@ -26,7 +27,7 @@ from svf_edge.program.freeze import freeze
 from svf_edge.program.interpret import run
 from svf_edge.program.ranges import prove
 from svf_edge.tasks.pose import inside, simcc_loss
-from svf_edge.training import PoseTraining, dataset, stack, start_model, train
+from svf_edge.training import PoseTraining, dataset, start_model, train
 from svf_edge.training_config import TrainConfig, load_train_config
 from tests.models import float_model, quantised_model, spikes_of
 
@@ -90,7 +91,7 @@ def test_the_loss_went_down(finished: Path, config_path: Path) -> None:
     config = load_train_config(config_path)
     head, size = config.model.head, config.model.frame_size
     assert isinstance(head, PoseHead)
-    clips = stack(Subset(dataset("train", 5000, config), range(4900, 5000)))
+    clips = stack_samples(Subset(dataset("train", 5000, config), range(4900, 5000)))
 
     def loss(model: SpikeVideoFormer) -> float:
         with torch.no_grad():

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from rich.progress import track
 
-from svf_edge.data.synthetic import PoseSample
+from svf_edge.data.sample import PoseSample, stack_samples
 from svf_edge.files import write_text
 from svf_edge.model.config import PoseHead
 from svf_edge.model.network import parameter_count
@@ -28,7 +28,7 @@ from svf_edge.program.store import save_program
 from svf_edge.tasks.pose import decode
 from svf_edge.tasks.pose_evaluation import evaluate
 from svf_edge.tasks.pose_metrics import mean_pose, pose_metrics
-from svf_edge.training import dataset, stack
+from svf_edge.training import dataset
 from svf_edge.training_config import TrainConfig
 
 
@@ -50,8 +50,8 @@ def main(folder: Path, target: Path) -> None:
     float_model, _ = load_model(folder / "float.safetensors")
     config = TrainConfig.model_validate(meta["training"])
     assert isinstance(config.model.head, PoseHead)
-    clips = stack(dataset("val", config.validation_clips, config))
-    known = stack(dataset("train", config.validation_clips, config))
+    clips = stack_samples(dataset("val", config.validation_clips, config))
+    known = stack_samples(dataset("train", config.validation_clips, config))
     guess = mean_pose(known["joints"], known["visible"]).expand_as(clips["joints"])
     program = freeze(model)
     prove(program, "float32")

@@ -51,6 +51,30 @@ ELBOW: Final = (0.0, -0.274788, 0.0)
 WRIST: Final = (0.0, -0.258947, 0.0)
 HAND: Final = (0.0, -0.08, 0.0)
 
+MOTION_NAMES: Final[tuple[str, ...]] = (
+    "backflip",
+    "cartwheel",
+    "crawl",
+    "dance_a",
+    "dance_b",
+    "getup_facedown",
+    "getup_faceup",
+    "jump",
+    "kick",
+    "punch",
+    "roll",
+    "run",
+    "spin",
+    "spinkick",
+    "walk",
+    "walker_walk_forward",
+    "walker_turn_left0",
+    "walker_turn_left1",
+    "walker_turn_right0",
+    "walker_turn_right1",
+)
+"""The shipped motions, in the order of the asset; the classes of motion recognition."""
+
 VALIDATION_MOTIONS: Final[frozenset[str]] = frozenset({"run", "kick", "dance_b"})
 """Motions that no training clip is made of."""
 

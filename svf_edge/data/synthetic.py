@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final, TypedDict
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from svf_edge.data import mocap
@@ -15,6 +14,7 @@ from svf_edge.data.background import draw_background, random_colour
 from svf_edge.data.mocap import MotionClip
 from svf_edge.data.person import build_parts, random_person, to_capsules
 from svf_edge.data.render import Camera, Light, rasterise
+from svf_edge.data.sample import PoseSample
 from svf_edge.data.skeleton import FLIP_ORDER, JOINT_NAMES
 from svf_edge.errors import UnsupportedInput
 
@@ -26,12 +26,14 @@ GENERATOR_VERSION: Final[int] = 1
 SPLITS: Final[tuple[str, ...]] = ("train", "val")
 
 
-class PoseSample(TypedDict):
-    """One clip. Pixel coordinates are continuous: pixel i covers [i, i + 1); x right, y down."""
+class Clip(NamedTuple):
+    """A rendered clip as numpy arrays; the fields are those of PoseSample."""
 
-    frames: Tensor  # uint8 [T, 3, H, W], RGB
-    joints: Tensor  # float32 [T, 13, 2], pixels, order of JOINT_NAMES
-    visible: Tensor  # bool [T, 13]: inside the frame and not behind a foreground object
+    frames: NDArray[np.uint8]
+    joints: Array
+    visible: NDArray[np.bool_]
+    joints3d: Array
+    motion: int
 
 
 class SyntheticPoseDataset(Dataset[PoseSample]):
@@ -60,15 +62,17 @@ class SyntheticPoseDataset(Dataset[PoseSample]):
     def __getitem__(self, index: int) -> PoseSample:
         if not 0 <= index < self.length:
             raise IndexError(index)
-        frames, joints, visible = self.render(index)
+        clip = self.render(index)
         return PoseSample(
-            frames=torch.from_numpy(frames),
-            joints=torch.from_numpy(joints),
-            visible=torch.from_numpy(visible),
+            frames=torch.from_numpy(clip.frames),
+            joints=torch.from_numpy(clip.joints),
+            visible=torch.from_numpy(clip.visible),
+            joints3d=torch.from_numpy(clip.joints3d),
+            motion=torch.tensor(clip.motion),
         )
 
-    def render(self, index: int) -> tuple[NDArray[np.uint8], Array, NDArray[np.bool_]]:
-        """Clip `index` as numpy arrays: frames [T, 3, H, W], joints [T, 13, 2], visible [T, 13]."""
+    def render(self, index: int) -> Clip:
+        """Clip `index` as numpy arrays."""
         rng = np.random.default_rng([self.seed, SPLITS.index(self.split), index])
         return render_clip(rng, self.motions, self.frames, self.size, vary=self.split == "train")
 
@@ -79,10 +83,10 @@ def render_clip(
     frames: int,
     size: tuple[int, int],
     vary: bool,
-) -> tuple[NDArray[np.uint8], Array, NDArray[np.bool_]]:
+) -> Clip:
     """One random clip of one of `motions`; `vary` also changes the motion itself."""
     person = random_person(rng)
-    root, rotations = _random_motion(rng, motions, frames, vary)
+    root, rotations, motion = _random_motion(rng, motions, frames, vary)
     body = mocap.forward_kinematics(root, rotations, person.proportions)
     mirrored = bool(rng.integers(2))
     view = _random_view(rng, mirrored)
@@ -106,13 +110,13 @@ def render_clip(
     hidden = _draw_foreground(rng, image, joints)
 
     inside = np.all((joints >= 0) & (joints < np.array([size[1], size[0]])), axis=-1)
-    return _expose(rng, image), joints, inside & ~hidden
+    return Clip(_expose(rng, image), joints, inside & ~hidden, joints3d.astype(np.float32), motion)
 
 
 def _random_motion(
     rng: np.random.Generator, motions: tuple[MotionClip, ...], frames: int, vary: bool
-) -> tuple[Array, dict[str, Array]]:
-    """Root positions [T, 3] and link rotations of a random stretch at 12 to 30 frames a second."""
+) -> tuple[Array, dict[str, Array], int]:
+    """Root positions [T, 3], link rotations and motion index of a random stretch at 12 to 30 frames a second."""
     step = rng.uniform(0.7, 1.3) / rng.uniform(12, 30)
 
     def stretch(motion: MotionClip) -> Array:
@@ -121,10 +125,12 @@ def _random_motion(
         return motion.sample(start + step * np.arange(frames, dtype=np.float64))
 
     shares = np.array([0.5 if m.name in mocap.FLOOR_MOTIONS else 1.0 for m in motions])
-    poses = stretch(motions[rng.choice(len(motions), p=shares / shares.sum())])
+    chosen = motions[rng.choice(len(motions), p=shares / shares.sum())]
+    poses = stretch(chosen)
+    motion = mocap.MOTION_NAMES.index(chosen.name)
     rotations = mocap.local_rotations(poses)
     if not vary:
-        return poses[:, :3], rotations
+        return poses[:, :3], rotations, motion
     if rng.random() < 0.35:
         other = mocap.local_rotations(stretch(motions[rng.integers(len(motions))]))
         rotations |= {name: other[name] for name in mocap.UPPER_BODY}
@@ -140,7 +146,7 @@ def _random_motion(
     for name in mocap.HINGES:  # knees only bend back, elbows only forward
         bend = abs(rng.normal(0, strength)) * (-1 if "knee" in name else 1)
         rotations[name] = rotations[name] @ mocap.hinge_matrix(np.full(frames, bend, dtype=np.float32))
-    return poses[:, :3], rotations
+    return poses[:, :3], rotations, motion
 
 
 def _random_view(rng: np.random.Generator, mirrored: bool) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from svf_edge.data.synthetic import PoseSample
+from svf_edge.data.sample import PoseSample
 from svf_edge.model.config import PoseHead
 from svf_edge.model.network import SpikeVideoFormer, tracked_rates
 from svf_edge.tasks.pose import decode

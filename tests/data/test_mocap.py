@@ -15,6 +15,7 @@ def test_splits_share_no_motion_and_cover_all() -> None:
     assert not train & val
     assert train | val == {m.name for m in mocap.load_motions()}
     assert train | val >= mocap.FLOOR_MOTIONS
+    assert tuple(m.name for m in mocap.load_motions()) == mocap.MOTION_NAMES
 
 
 def test_quaternion_and_rotation_vector_agree_with_a_quarter_turn() -> None:

@@ -7,16 +7,17 @@ from torch.utils.data import DataLoader
 
 from svf_edge.data import synthetic
 from svf_edge.data.render import Camera, Layer, rasterise
+from svf_edge.data.sample import PoseSample
 from svf_edge.data.skeleton import FLIP_ORDER, FLIP_PAIRS, JOINT_NAMES, SKELETON
 from svf_edge.data.synthetic import SyntheticPoseDataset
 from svf_edge.errors import UnsupportedInput
 
 
-def digest(clips: list[synthetic.PoseSample]) -> str:
+def digest(clips: list[PoseSample]) -> str:
     total = hashlib.sha256()
     for clip in clips:
-        for value in (clip["frames"], clip["joints"], clip["visible"]):
-            total.update(value.numpy().tobytes())
+        for name in ("frames", "joints", "visible", "joints3d", "motion"):
+            total.update(clip[name].numpy().tobytes())
     return total.hexdigest()
 
 
@@ -116,7 +117,7 @@ def _without_person(data: SyntheticPoseDataset, index: int) -> torch.Tensor:
 
 def test_motion_is_continuous_and_not_still() -> None:
     data = SyntheticPoseDataset("train", 40, frames=8)
-    steps = np.stack([np.linalg.norm(np.diff(data.render(i)[1], axis=0), axis=-1) for i in range(40)])
+    steps = np.stack([np.linalg.norm(np.diff(data.render(i).joints, axis=0), axis=-1) for i in range(40)])
     assert np.median(steps) > 0.3
     assert np.quantile(steps, 0.99) < 14
     jerk = np.abs(np.diff(steps, axis=1))
@@ -125,7 +126,7 @@ def test_motion_is_continuous_and_not_still() -> None:
 
 def test_people_vary_in_scale_and_side() -> None:
     data = SyntheticPoseDataset("train", 60, frames=1)
-    joints = np.stack([data.render(i)[1][0] for i in range(60)])
+    joints = np.stack([data.render(i).joints[0] for i in range(60)])
     height = np.ptp(joints[..., 1], axis=1)
     assert np.quantile(height, 0.9) > 1.5 * np.quantile(height, 0.1)
     left_is_right_of_right = joints[:, 1, 0] > joints[:, 2, 0]

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from svf_edge.data.synthetic import PoseSample, SyntheticPoseDataset
+from svf_edge.data.sample import PoseSample, stack_samples
+from svf_edge.data.synthetic import SyntheticPoseDataset
 from svf_edge.model.config import model_config
 from svf_edge.tasks.pose_evaluation import evaluate
-from svf_edge.training import stack
 from tests.models import float_model
 
 
@@ -21,7 +21,7 @@ class _Arrived(Exception):
 
 @pytest.fixture(scope="module")
 def clips() -> PoseSample:
-    return stack(SyntheticPoseDataset("val", 3))
+    return stack_samples(SyntheticPoseDataset("val", 3))
 
 
 def test_clips_go_to_the_device_of_the_model(clips: PoseSample) -> None:
