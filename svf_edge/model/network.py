@@ -55,6 +55,22 @@ def tracked_rates(model: nn.Module) -> Iterator[None]:
             lif.track, lif.rate = False, None
 
 
+@contextmanager
+def carried_membranes(model: nn.Module) -> Iterator[None]:
+    """Within the block consecutive calls are chunks of one longer clip: neurons keep their membranes, detached.
+
+    Equal to one call on the whole clip where no attention looks across frames; every call needs the same batch size.
+    """
+    lifs = [module for module in model.modules() if isinstance(module, Lif)]
+    try:
+        for lif in lifs:
+            lif.carry = True
+        yield
+    finally:
+        for lif in lifs:
+            lif.carry, lif.membrane = False, None
+
+
 def parameter_count(model: nn.Module) -> int:
     """Number of trainable values."""
     return sum(parameter.numel() for parameter in model.parameters())

@@ -23,16 +23,16 @@ class _LifFunction(torch.autograd.Function):
     def forward(
         ctx: Any,
         x: Tensor,
+        membrane: Tensor | None,
         theta: Tensor,
         unit: float | None,
         levels: int,
         reset: Reset,
         surrogate: Surrogate,
         width: float,
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
         potentials = torch.empty_like(x)
         spikes = torch.empty_like(x)
-        membrane: Tensor | None = None
         for step in range(x.shape[0]):
             h, fired = potentials[step], spikes[step]
             h.copy_(x[step]) if membrane is None else torch.add(membrane, x[step], out=h)
@@ -46,11 +46,13 @@ class _LifFunction(torch.autograd.Function):
             membrane = h.masked_fill(fired > 0, 0.0) if reset == "hard" else h - fired * theta
         ctx.save_for_backward(potentials, spikes, theta)
         ctx.options = (levels, reset, surrogate, width)
-        return spikes
+        assert membrane is not None  # x has at least one step
+        ctx.mark_non_differentiable(membrane)
+        return spikes, membrane
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         potentials, spikes, theta = ctx.saved_tensors
         levels, reset, surrogate, width = ctx.options
         grad_x = _times_slope(grad, potentials - theta, theta, surrogate, width)
@@ -63,7 +65,7 @@ class _LifFunction(torch.autograd.Function):
                 grad_x[step].add_(grad_x[step + 1], alpha=0.5)
             else:
                 grad_x[step].addcmul_(grad_x[step + 1], kept[step], value=0.5)
-        return grad_x, None, None, None, None, None, None
+        return grad_x, None, None, None, None, None, None, None
 
 
 def _times_slope(grad: Tensor, excess: Tensor, theta: Tensor, surrogate: Surrogate, width: float) -> Tensor:
@@ -92,8 +94,25 @@ def lif(
     where one is given; spikes count the thresholds `theta, 2 theta, ... levels * theta` that H reaches; a spike
     resets U to 0 (hard) or takes `S * theta` from it (soft). Returns spikes 0..levels in the dtype of `x`.
     """
-    spikes: Tensor = _LifFunction.apply(x, theta, unit, levels, reset, surrogate, width)
-    return spikes
+    return lif_from(x, None, theta, unit, levels, reset, surrogate, width)[0]
+
+
+def lif_from(
+    x: Tensor,
+    membrane: Tensor | None,
+    theta: Tensor,
+    unit: float | None,
+    levels: int,
+    reset: Reset,
+    surrogate: Surrogate,
+    width: float,
+) -> tuple[Tensor, Tensor]:
+    """`lif` from the membrane potential `membrane` `[...]` (None: 0) before the first step; also gives the last one.
+
+    No gradient passes through either membrane.
+    """
+    result: tuple[Tensor, Tensor] = _LifFunction.apply(x, membrane, theta, unit, levels, reset, surrogate, width)
+    return result
 
 
 class Lif(nn.Module):
@@ -101,6 +120,7 @@ class Lif(nn.Module):
 
     `unit` is None in the float phase; quantisation sets it to `2^-fraction_bits`, and the membrane then lives on that
     grid. `rate`, the mean of the last output per level (0..1), carries gradient; it is kept while `track` is true.
+    While `carry` is true, U starts where the last call left it (`membrane`) instead of at 0 (see `carried_membranes`).
     """
 
     def __init__(
@@ -121,18 +141,13 @@ class Lif(nn.Module):
         self.unit: float | None = None
         self.track = False
         self.rate: Tensor | None = None
+        self.carry = False
+        self.membrane: Tensor | None = None
 
     def fire(self, x: Tensor, theta: Tensor, unit: float | None) -> Tensor:
         """Spikes of `x` for a threshold `theta` that broadcasts to `[B, C, H, W]`, on a grid of `unit`."""
-        spikes = lif(
-            x,
-            theta,
-            unit=unit,
-            levels=self.levels,
-            reset=self.reset,
-            surrogate=self.surrogate,
-            width=self.width,
-        )
+        spikes, membrane = lif_from(x, self.membrane, theta, unit, self.levels, self.reset, self.surrogate, self.width)
+        self.membrane = membrane if self.carry else None
         self.rate = spikes.mean() / self.levels if self.track else None
         return spikes
 
