@@ -81,7 +81,7 @@ VALIDATION_MOTIONS: Final[frozenset[str]] = frozenset({"run", "kick", "dance_b"}
 FLOOR_MOTIONS: Final[frozenset[str]] = frozenset(
     {"backflip", "cartwheel", "crawl", "getup_facedown", "getup_faceup", "roll"}
 )
-"""Motions spent mostly lying or upside down; data sets draw them half as often."""
+"""Motions spent mostly lying or upside down, which training draws seldom."""
 
 
 @dataclass(frozen=True)

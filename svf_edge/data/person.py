@@ -37,6 +37,9 @@ class Person:
     bagginess: float
     hair_line: float
     hair_length: float
+    hat: float  # width of a brim; 0 none, negative a woollen cap
+    skirt: float  # reaches this far from hip to ankle; 0 none
+    bag: float  # size of what hangs on the back; 0 none
     open_jacket: float
     skin: Array
     hair: Array
@@ -44,8 +47,11 @@ class Person:
     jacket_lining: Array
     legwear: Array
     shoes: Array
+    hat_colour: Array
+    bag_colour: Array
     pattern: Array
-    pattern_strength: float
+    shirt_pattern: Array  # strength [3] of the pattern in each colour
+    legwear_pattern: Array
 
 
 def random_person(rng: np.random.Generator) -> Person:
@@ -59,11 +65,6 @@ def random_person(rng: np.random.Generator) -> Person:
     hair = _HAIR_TONES[rng.integers(len(_HAIR_TONES))]
     shirt = random_colour(rng, 0.45)
     legwear = shirt if rng.random() < 0.1 else random_colour(rng, 0.25)
-    stripes = np.sign(np.sin(np.arange(TEXTURE_SIZE) * 2 * np.pi / rng.choice([2, 4, 8, 16])))
-    plain = rng.uniform(-1, 1, (TEXTURE_SIZE, TEXTURE_SIZE))
-    kind = rng.random()
-    striped = np.broadcast_to(stripes[:, None] if kind < 0.8 else stripes, plain.shape)
-    pattern = plain if kind < 0.6 else striped
     return Person(
         proportions=Proportions(
             torso=around(0.06),
@@ -74,11 +75,14 @@ def random_person(rng: np.random.Generator) -> Person:
             head=around(0.06),
         ),
         girth=around(0.13),
-        sleeve=float(rng.choice([0.0, 0.45, 0.9, 2.0], p=[0.1, 0.35, 0.1, 0.45])),
-        trousers=float(rng.choice([0.3, 0.9, 1.5, 2.0], p=[0.1, 0.25, 0.1, 0.55])),
+        sleeve=_choice(rng, (0.0, 0.45, 0.9, 2.0), (0.1, 0.45, 0.55)),
+        trousers=_choice(rng, (0.3, 0.9, 1.5, 2.0), (0.1, 0.3, 0.4)),
         bagginess=float(rng.uniform(0.95, 1.3)),
         hair_line=float(rng.uniform(-0.25, 0.45)),
-        hair_length=float(rng.choice([0.0, rng.uniform(0.05, 0.3)], p=[0.6, 0.4])),
+        hair_length=float(rng.uniform(0.05, 0.3)) if rng.random() < 0.4 else 0.0,
+        hat=float(rng.choice(np.array([-1.0, 0.1, 0.14]))) if rng.random() < 0.2 else 0.0,
+        skirt=float(rng.uniform(0.2, 0.45)) if rng.random() < 0.1 else 0.0,
+        bag=float(rng.uniform(0.07, 0.13)) if rng.random() < 0.1 else 0.0,
         open_jacket=float(rng.uniform(0.75, 0.95)) if rng.random() < 0.2 else _NEVER,
         skin=(skin * rng.uniform(0.85, 1.1)).astype(np.float32),
         hair=(hair * rng.uniform(0.7, 1.2)).astype(np.float32),
@@ -86,9 +90,41 @@ def random_person(rng: np.random.Generator) -> Person:
         jacket_lining=random_colour(rng, 0.2),
         legwear=legwear,
         shoes=random_colour(rng, 0.15),
-        pattern=pattern.astype(np.float32),
-        pattern_strength=float(rng.choice([0.05, 0.15, 0.4])),
+        hat_colour=random_colour(rng, 0.4),
+        bag_colour=random_colour(rng, 0.3),
+        pattern=_random_pattern(rng),
+        shirt_pattern=_pattern_strength(rng),
+        legwear_pattern=_pattern_strength(rng) * np.float32(0.3),
     )
+
+
+def _choice(rng: np.random.Generator, values: tuple[float, ...], limits: tuple[float, ...]) -> float:
+    """One of `values`; `limits` are the cumulative shares of all but the last."""
+    return values[int(np.searchsorted(limits, rng.random()))]
+
+
+def _random_pattern(rng: np.random.Generator) -> Array:
+    """Stripes along or across, checks, a print on the front, or the unevenness of cloth; [16, 16] in -1..1."""
+    wave = np.sign(np.sin((np.arange(TEXTURE_SIZE) + 0.5) * 2 * np.pi / rng.choice(np.array([2, 4, 8, 16]))))
+    kind = rng.random()
+    if kind < 0.45:
+        pattern = rng.uniform(-1, 1, (TEXTURE_SIZE, TEXTURE_SIZE))
+    elif kind < 0.6:
+        pattern = np.broadcast_to(wave[:, None], (TEXTURE_SIZE, TEXTURE_SIZE))
+    elif kind < 0.7:
+        pattern = np.broadcast_to(wave, (TEXTURE_SIZE, TEXTURE_SIZE))
+    elif kind < 0.8:
+        pattern = np.maximum.outer(wave, wave)
+    else:
+        pattern = np.zeros((TEXTURE_SIZE, TEXTURE_SIZE))
+        top, left = rng.integers(2, 8, 2)
+        pattern[top : top + rng.integers(2, 7), left : left + rng.integers(2, 7)] = rng.choice(np.array([-1.0, 1.0]))
+    return np.asarray(pattern, dtype=np.float32)
+
+
+def _pattern_strength(rng: np.random.Generator) -> Array:
+    strength = (0.05, 0.15, 0.45)[int(rng.integers(3))]
+    return (strength * (1 + rng.uniform(-0.5, 0.5, 3))).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -102,13 +138,13 @@ class _Part:
     threshold: float = _NEVER
     slope: float = 0.0
     facing: Array | None = None
-    texture: float = 0.0
+    texture: Array | None = None
 
 
 def build_parts(person: Person, body: Body) -> dict[str, _Part]:
     """The capsules of `person` in the pose of `body`, by name, in world space."""
     points, girth = body.points, person.girth
-    cloth = person.pattern_strength
+    cloth = person.shirt_pattern
 
     def at(origin: str, frame: Array, x: float, y: float, z: float) -> Array:
         return np.asarray(points[origin] + frame @ np.array([x, y, z], dtype=np.float32), dtype=np.float32)
@@ -128,7 +164,7 @@ def build_parts(person: Person, body: Body) -> dict[str, _Part]:
             at("root", lower, 0, 0, 0.065 * girth),
             (0.108 * girth, 0.108 * girth),
             (person.legwear, person.legwear),
-            texture=cloth,
+            texture=person.legwear_pattern,
         ),
         "waist": shirt(at("root", lower, 0, 0.08, 0), points["chest"], (0.115 * girth, 0.115 * girth)),
         "shoulders": shirt(
@@ -146,12 +182,36 @@ def build_parts(person: Person, body: Body) -> dict[str, _Part]:
             facing=np.asarray(head[..., 0] - 0.55 * head[..., 1], dtype=np.float32),
         ),
     }
+    parts["nose"] = _Part(at("head", head, 0.085, -0.005, 0), at("head", head, 0.105, -0.03, 0), (0.012, 0.017), skin)
     if person.hair_length > 0:
         parts["hair"] = _Part(
             at("head", head, -0.04, 0.02, 0),
             at("head", head, -0.075, -0.08 - person.hair_length, 0),
             (0.075, 0.045),
             (person.hair, person.hair),
+        )
+    hat = (person.hat_colour, person.hat_colour)
+    if person.hat != 0:
+        parts["hat"] = _Part(at("head", head, -0.02, 0.055, 0), at("head", head, -0.005, 0.085, 0), (0.095, 0.08), hat)
+    if person.hat > 0:
+        parts["brim"] = _Part(
+            at("head", head, 0.04, 0.055, 0), at("head", head, 0.04 + person.hat, 0.045, 0), (0.06, 0.03), hat
+        )
+    if person.bag > 0:
+        parts["bag"] = _Part(
+            at("root", lower, -0.17, 0.13, 0),
+            at("chest", upper, -0.19, 0.13 * tall, 0),
+            (person.bag * 1.2, person.bag),
+            (person.bag_colour, person.bag_colour),
+        )
+    if person.skirt > 0:
+        reach = 0.5 * (points["left_knee"] + points["right_knee"]) - points["root"]
+        parts["skirt"] = _Part(
+            points["root"],
+            np.asarray(points["root"] + np.float32(2 * person.skirt) * reach, dtype=np.float32),
+            (0.115 * girth, 0.115 * girth + 0.08 * person.skirt),
+            (person.legwear, person.legwear),
+            texture=person.legwear_pattern,
         )
     for side, z in (("left", -1.0), ("right", 1.0)):
         parts[f"{side}_flank"] = shirt(
@@ -164,9 +224,10 @@ def build_parts(person: Person, body: Body) -> dict[str, _Part]:
 
 
 def _limbs(person: Person, points: Mapping[str, Array], side: str) -> dict[str, _Part]:
-    girth, baggy, cloth = person.girth, person.bagginess, person.pattern_strength
+    girth, baggy = person.girth, person.bagginess
 
-    def limb(start: str, end: str, radii: tuple[float, float], fabric: Array, cover: float) -> _Part:
+    def limb(start: str, end: str, radii: tuple[float, float], upper: bool, cover: float) -> _Part:
+        fabric, cloth = (person.shirt, person.shirt_pattern) if upper else (person.legwear, person.legwear_pattern)
         loose = girth * (baggy if cover > 0.5 else 1.0)
         return _Part(
             points[f"{side}_{start}"],
@@ -175,18 +236,18 @@ def _limbs(person: Person, points: Mapping[str, Array], side: str) -> dict[str, 
             (fabric, person.skin),
             threshold=cover if cover > 0 else -_NEVER,
             slope=1.0,
-            texture=cloth * (cover > 0.3),
+            texture=cloth if cover > 0.3 else None,
         )
 
     def whole(start: str, end: str, radii: tuple[float, float], colour: Array) -> _Part:
         return _Part(points[f"{side}_{start}"], points[f"{side}_{end}"], radii, (colour, colour))
 
     return {
-        f"{side}_upper_arm": limb("shoulder", "elbow", (0.056, 0.043), person.shirt, person.sleeve),
-        f"{side}_forearm": limb("elbow", "wrist", (0.043, 0.031), person.shirt, person.sleeve - 1),
+        f"{side}_upper_arm": limb("shoulder", "elbow", (0.056, 0.043), True, person.sleeve),
+        f"{side}_forearm": limb("elbow", "wrist", (0.043, 0.031), True, person.sleeve - 1),
         f"{side}_hand": whole("wrist", "hand", (0.036, 0.032), person.skin),
-        f"{side}_thigh": limb("hip", "knee", (0.092, 0.062), person.legwear, person.trousers),
-        f"{side}_shin": limb("knee", "ankle", (0.06, 0.041), person.legwear, person.trousers - 1),
+        f"{side}_thigh": limb("hip", "knee", (0.09, 0.06), False, person.trousers),
+        f"{side}_shin": limb("knee", "ankle", (0.058, 0.04), False, person.trousers - 1),
         f"{side}_foot": whole("heel", "toe", (0.045, 0.035), person.shoes),
     }
 
@@ -210,5 +271,6 @@ def to_capsules(parts: Mapping[str, _Part], rotation: Array, translation: Array)
         slope=np.array([p.slope for p in items], dtype=np.float32),
         facing=stack([nowhere if p.facing is None else p.facing for p in items]) @ turn,
         threshold=np.array([p.threshold for p in items], dtype=np.float32),
-        texture=np.array([p.texture for p in items], dtype=np.float32),
+        texture=np.stack([np.zeros(3, np.float32) if p.texture is None else p.texture for p in items]),
+        cloth=np.zeros(len(items), dtype=np.int64),
     )

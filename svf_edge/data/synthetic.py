@@ -10,18 +10,26 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from svf_edge.data import mocap
-from svf_edge.data.background import draw_background, random_colour
-from svf_edge.data.mocap import MotionClip
-from svf_edge.data.person import build_parts, random_person, to_capsules
-from svf_edge.data.render import Camera, Light, rasterise
+from svf_edge.data.background import draw_background, photograph, random_colour
+from svf_edge.data.framing import random_framing
+from svf_edge.data.mocap import Body, MotionClip
+from svf_edge.data.motion import Motion, random_motion, random_step
+from svf_edge.data.person import Person, build_parts, random_person, to_capsules
+from svf_edge.data.render import Camera, Capsules, Light, join_capsules, rasterise
 from svf_edge.data.sample import PoseSample
+from svf_edge.data.sensor import expose
 from svf_edge.data.skeleton import FLIP_ORDER, JOINT_NAMES
 from svf_edge.errors import UnsupportedInput
 
 Array = NDArray[np.float32]
 
-GENERATOR_VERSION: Final[int] = 1
+GENERATOR_VERSION: Final[int] = 2
 """Part of every cache's identity; raised whenever the same seed would give other bytes."""
+
+BLURRED_SHARE: Final[float] = 0.12
+COMPANY_SHARE: Final[float] = 0.15
+OBJECT_SHARE: Final[float] = 0.15
+"""Shares of clips with motion blur, a second person, and something before the person."""
 
 SPLITS: Final[tuple[str, ...]] = ("train", "val")
 
@@ -39,8 +47,8 @@ class Clip(NamedTuple):
 class SyntheticPoseDataset(Dataset[PoseSample]):
     """`length` clips of `frames` frames of `size` (height, width); item i depends on (split, seed, i) alone.
 
-    "train" varies the captured motions (joint offsets, the upper body of one with the legs of another); "val"
-    plays motions that training never sees, as they were captured. Raises UnsupportedInput for bad arguments.
+    "train" varies and blends the captured motions and adds everyday poses; "val" plays motions that training never
+    sees, as they were captured. Raises UnsupportedInput for bad arguments.
     """
 
     def __init__(
@@ -85,75 +93,53 @@ def render_clip(
     vary: bool,
 ) -> Clip:
     """One random clip of one of `motions`; `vary` also changes the motion itself."""
+    step = random_step(rng)
+    exposures = 2 if rng.random() < BLURRED_SHARE else 1
+    shutter = min(0.5 * step, 0.02) if exposures == 2 else 0.0
+    # A blurred frame is the mean of two pictures, half a shutter time before and after it.
+    around = np.array([-0.5, 0.5]) * shutter if exposures == 2 else np.zeros(1)
+    times = np.add.outer(step * np.arange(frames), around).reshape(-1)
     person = random_person(rng)
-    root, rotations, motion = _random_motion(rng, motions, frames, vary)
-    body = mocap.forward_kinematics(root, rotations, person.proportions)
+    motion = random_motion(rng, motions, times, vary)
+    body = mocap.forward_kinematics(motion.root, motion.rotations, person.proportions)
     mirrored = bool(rng.integers(2))
-    view = _random_view(rng, mirrored)
+    pitch, roll = float(np.clip(rng.normal(0.12, 0.2), -0.3, 0.8)), float(np.clip(rng.normal(0, 0.08), -0.25, 0.25))
+    view = _view(rng.uniform(0, 2 * np.pi), pitch, roll, mirrored)
     distance = float(np.exp(rng.uniform(np.log(2.2), np.log(9))))
 
-    middle = root.mean(axis=0)
-    translation = np.broadcast_to(np.array([0, 0, distance], dtype=np.float32) - view @ middle, (frames, 3))
-    joints3d = np.stack([body.points[name] for name in JOINT_NAMES], axis=1) @ view.T + translation[:, None]
+    translation = np.array([0, 0, distance], dtype=np.float32) - view @ motion.root.mean(axis=0)
+    joints3d = np.stack([body.points[name] for name in JOINT_NAMES], axis=1) @ view.T + translation
     if mirrored:
         joints3d = joints3d[:, FLIP_ORDER]
-    camera, shift = _random_framing(rng, joints3d, distance, size)
+    camera, shift = random_framing(rng, joints3d, distance, size)
     joints = camera.project(joints3d)
 
-    capsules = to_capsules(build_parts(person, body), view, translation)
-    layer = rasterise(capsules, camera, _random_light(rng), person.pattern, size)
-    scene = _scene(rng, size, shift)
-    ground = root.copy()
-    ground[:, 1] = min(float(body.points[f"{side}_toe"][:, 1].min()) for side in ("left", "right"))
-    scene *= _shadow(rng, camera, ground @ view.T + translation, view, size)[..., None]
-    image = layer.over(scene)
-    hidden = _draw_foreground(rng, image, joints)
+    image = _scene(rng, size, shift, pitch, roll)
+    _cast_shadow(rng, image, camera, body, motion, view, translation)
+    people = [to_capsules(build_parts(person, body), view, np.broadcast_to(translation, (len(times), 3)))]
+    patterns = [person.pattern]
+    if rng.random() < COMPANY_SHARE:
+        other, their = _someone_else(rng, motions, times, view, translation, motion)
+        people.append(other)
+        patterns.append(their.pattern)
+    layer = rasterise(join_capsules(people), camera, _random_light(rng), np.stack(patterns), size)
+    layer.draw(image)
+    hidden = (
+        _behind_others(layer.parts(), len(people[0]), joints) if len(people) > 1 else np.zeros(joints.shape[:2], bool)
+    )
+    if rng.random() < OBJECT_SHARE:
+        hidden |= _draw_object(rng, image, joints, shift)
 
+    if exposures == 2:
+        image = image.reshape(frames, 2, *image.shape[1:]).mean(axis=1)
+        joints, joints3d = (x.reshape(frames, 2, *x.shape[1:]).mean(axis=1) for x in (joints, joints3d))
+        hidden = hidden.reshape(frames, 2, -1).all(axis=1)
     inside = np.all((joints >= 0) & (joints < np.array([size[1], size[0]])), axis=-1)
-    return Clip(_expose(rng, image), joints, inside & ~hidden, joints3d.astype(np.float32), motion)
+    return Clip(expose(rng, image), joints, inside & ~hidden, joints3d.astype(np.float32), motion.label)
 
 
-def _random_motion(
-    rng: np.random.Generator, motions: tuple[MotionClip, ...], frames: int, vary: bool
-) -> tuple[Array, dict[str, Array], int]:
-    """Root positions [T, 3], link rotations and motion index of a random stretch at 12 to 30 frames a second."""
-    step = rng.uniform(0.7, 1.3) / rng.uniform(12, 30)
-
-    def stretch(motion: MotionClip) -> Array:
-        span = step * (frames - 1)
-        start = rng.uniform(0, motion.duration if motion.loop else max(motion.duration - span, 0))
-        return motion.sample(start + step * np.arange(frames, dtype=np.float64))
-
-    shares = np.array([0.5 if m.name in mocap.FLOOR_MOTIONS else 1.0 for m in motions])
-    chosen = motions[rng.choice(len(motions), p=shares / shares.sum())]
-    poses = stretch(chosen)
-    motion = mocap.MOTION_NAMES.index(chosen.name)
-    rotations = mocap.local_rotations(poses)
-    if not vary:
-        return poses[:, :3], rotations, motion
-    if rng.random() < 0.35:
-        other = mocap.local_rotations(stretch(motions[rng.integers(len(motions))]))
-        rotations |= {name: other[name] for name in mocap.UPPER_BODY}
-    strength = rng.choice([0.1, 0.25, 0.5], p=[0.4, 0.4, 0.2])
-    names = [n for n in mocap.SPHERICAL if n != "root"]
-    offset = rng.normal(0, strength, (len(names), 1, 3))
-    sway = rng.normal(0, 0.3 * strength, (len(names), 1, 3))
-    phase = rng.uniform(0, 2 * np.pi) + 2 * np.pi * rng.uniform(0.3, 1.5) * step * np.arange(frames)
-    turns = mocap.rotation_vector_matrix((offset + sway * np.sin(phase)[:, None]).astype(np.float32))
-    for name, turn in zip(names, turns, strict=True):
-        reach = 1.8 if "shoulder" in name and strength > 0.4 else 1.0
-        rotations[name] = rotations[name] @ (turn if reach == 1.0 else turn @ turn)
-    for name in mocap.HINGES:  # knees only bend back, elbows only forward
-        bend = abs(rng.normal(0, strength)) * (-1 if "knee" in name else 1)
-        rotations[name] = rotations[name] @ mocap.hinge_matrix(np.full(frames, bend, dtype=np.float32))
-    return poses[:, :3], rotations, motion
-
-
-def _random_view(rng: np.random.Generator, mirrored: bool) -> Array:
-    """Rows right, down, forward [3, 3] of a camera near eye level; a reflection if `mirrored`."""
-    yaw = rng.uniform(0, 2 * np.pi)
-    pitch = np.clip(rng.normal(0.12, 0.2), -0.3, 0.8)
-    roll = np.clip(rng.normal(0, 0.08), -0.25, 0.25)
+def _view(yaw: float, pitch: float, roll: float, mirrored: bool) -> Array:
+    """Rows right, down, forward [3, 3] of a camera that looks down by `pitch`; a reflection if `mirrored`."""
     forward = np.array([np.cos(pitch) * np.cos(yaw), -np.sin(pitch), np.cos(pitch) * np.sin(yaw)])
     right = np.array([-np.sin(yaw), 0.0, np.cos(yaw)])
     down = np.cross(forward, right)
@@ -161,24 +147,34 @@ def _random_view(rng: np.random.Generator, mirrored: bool) -> Array:
     return np.stack([-right if mirrored else right, down, forward]).astype(np.float32)
 
 
-def _random_framing(
-    rng: np.random.Generator, joints: Array, distance: float, size: tuple[int, int]
-) -> tuple[Camera, Array]:
-    """A camera that shows camera-space `joints` [T, J, 3] at a random scale and place; its shifts [T, 2] px."""
-    plane = Camera(1.0, np.zeros((len(joints), 2), dtype=np.float32)).project(joints)
-    follow = float(np.clip(rng.uniform(-0.5, 1.5), 0, 1))
-    path = plane.mean(axis=1)
-    drift = follow * (path - path.mean(axis=0))
-    steady = plane - drift[:, None]
-    low, high = steady.min(axis=(0, 1)), steady.max(axis=(0, 1))
-    extent = max(float((high - low).max()), 1.1 / distance)
-    side = min(size)
-    focal = side * rng.uniform(0.5, 0.98) / extent
-    jitter = np.cumsum(rng.normal(0, rng.choice([0.0, 0.006]) * side, (len(joints), 2)), axis=0)
-    shift = jitter - drift * focal
-    place = np.array([size[1], size[0]]) / 2 + np.clip(rng.normal(0, 0.07, 2), -0.2, 0.2) * side
-    centre = place - (low + high) / 2 * focal + shift
-    return Camera(float(focal), centre.astype(np.float32)), shift.astype(np.float32)
+def _someone_else(
+    rng: np.random.Generator,
+    motions: tuple[MotionClip, ...],
+    times: NDArray[np.float64],
+    view: Array,
+    translation: Array,
+    motion: Motion,
+) -> tuple[Capsules, Person]:
+    """A second person on the same ground, mostly behind the first and to a side, seldom before them."""
+    person = random_person(rng)
+    theirs = random_motion(rng, motions, times, vary=True)
+    body = mocap.forward_kinematics(theirs.root, theirs.rotations, person.proportions)
+    right, away = view[0].copy(), view[2].copy()
+    right[1] = away[1] = 0  # along the ground
+    ahead = -rng.uniform(0.4, 0.8) if rng.random() < 0.12 else rng.uniform(0.5, 4.0)
+    aside = rng.choice(np.array([-1.0, 1.0])) * rng.uniform(0.35, 1.2) * (1 + max(ahead, 0) * 0.25)
+    place = motion.root.mean(axis=0) + right * aside + away * ahead - theirs.root.mean(axis=0)
+    place[1] = 0
+    moved = translation + view @ place.astype(np.float32)
+    return to_capsules(build_parts(person, body), view, np.broadcast_to(moved, (len(times), 3))), person
+
+
+def _behind_others(parts: NDArray[np.int16], own: int, joints: Array) -> NDArray[np.bool_]:
+    """Which joints [T, J] lie behind a part of another person (index `own` or above)."""
+    frames, height, width = parts.shape
+    x = np.clip(joints[..., 0].astype(np.int64), 0, width - 1)
+    y = np.clip(joints[..., 1].astype(np.int64), 0, height - 1)
+    return np.asarray(parts[np.arange(frames)[:, None], y, x] >= own)
 
 
 def _random_light(rng: np.random.Generator) -> Light:
@@ -192,53 +188,55 @@ def _random_light(rng: np.random.Generator) -> Light:
     )
 
 
-def _scene(rng: np.random.Generator, size: tuple[int, int], shift: Array) -> Array:
+def _scene(rng: np.random.Generator, size: tuple[int, int], shift: Array, pitch: float, roll: float) -> Array:
     """Background frames [T, H, W, 3], moving by whole pixels with the camera's `shift` [T, 2]."""
     whole = np.rint(shift - shift.min(axis=0)).astype(int)
     margin = np.minimum(whole.max(axis=0), np.array([size[1], size[0]]))
     whole = margin - np.minimum(whole, margin)
-    wide = draw_background(rng, (size[0] + int(margin[1]), size[1] + int(margin[0])))
+    wide = draw_background(rng, (size[0] + int(margin[1]), size[1] + int(margin[0])), pitch, roll)
     return np.stack([wide[y : y + size[0], x : x + size[1]] for x, y in whole])
 
 
-def _shadow(rng: np.random.Generator, camera: Camera, ground: Array, view: Array, size: tuple[int, int]) -> Array:
-    """Factors [T, H, W] of a soft shadow around the camera-space points `ground` [T, 3]."""
-    (cx, cy) = camera.project(ground[:, None])[:, 0].T
-    scale = camera.focal / np.maximum(ground[:, 2], 0.3)
-    across = 0.45 * scale
-    along = np.maximum(across * abs(float(view[2, 1])), 0.06 * scale)
-    x = (np.arange(size[1], dtype=np.float32) + 0.5 - cx[:, None]) / across[:, None]
-    y = (np.arange(size[0], dtype=np.float32) + 0.5 - cy[:, None]) / along[:, None]
-    depth = np.float32(rng.uniform(0, 0.6))
-    fade = 1 - (y * y)[:, :, None] - (x * x)[:, None, :]
-    return np.asarray(1 - depth * np.clip(fade, 0, 1), dtype=np.float32)
-
-
-def _draw_foreground(rng: np.random.Generator, image: Array, joints: Array) -> NDArray[np.bool_]:
-    """Sometimes puts a box before the person, in place; returns which joints [T, J] it hides."""
+def _cast_shadow(
+    rng: np.random.Generator, image: Array, camera: Camera, body: Body, motion: Motion, view: Array, translation: Array
+) -> None:
+    """Darkens the ground around the feet, softly and in place."""
+    depth = rng.uniform(0, 0.6)
+    ground = motion.root.copy()
+    ground[:, 1] = min(float(body.points[f"{side}_toe"][:, 1].min()) for side in ("left", "right"))
+    spot = ground @ view.T + translation
     height, width = image.shape[1:3]
-    if rng.random() > 0.12:
-        return np.zeros(joints.shape[:2], dtype=bool)
-    low = rng.uniform(0, 1, 2) * (width, height)
-    high = low + rng.uniform(0.1, 0.4, 2) * (width, height)
-    x0, y0 = low.astype(int)
-    x1, y1 = np.minimum(np.ceil(high), (width, height)).astype(int)
-    image[:, y0:y1, x0:x1] = random_colour(rng) * np.linspace(0.8, 1, x1 - x0, dtype=np.float32)[:, None]
-    return np.asarray(np.all((joints >= (x0, y0)) & (joints < (x1, y1)), axis=-1))
+    scale = camera.focal / np.maximum(spot[:, 2], 0.3)
+    for frame, (cx, cy) in enumerate(camera.project(spot[:, None])[:, 0]):
+        across = 0.45 * scale[frame]
+        along = max(across * abs(float(view[2, 1])), 0.06 * scale[frame])
+        x0, x1 = (int(np.clip(v, 0, width)) for v in (cx - across, cx + across + 1))
+        y0, y1 = (int(np.clip(v, 0, height)) for v in (cy - along, cy + along + 1))
+        x = (np.arange(x0, x1, dtype=np.float32) + np.float32(0.5) - cx) / across
+        y = (np.arange(y0, y1, dtype=np.float32) + np.float32(0.5) - cy) / along
+        fade = np.maximum(1 - (y * y)[:, None] - x * x, 0)
+        image[frame, y0:y1, x0:x1] *= (1 - np.float32(depth) * fade)[..., None]
 
 
-def _expose(rng: np.random.Generator, image: Array) -> NDArray[np.uint8]:
-    """Contrast, gamma, white balance, a little blur and sensor noise; uint8 [T, 3, H, W]."""
-    image = np.ascontiguousarray(np.moveaxis(image, -1, 1))
-    np.clip(image, 0, 1.5, out=image)
-    if rng.random() < 0.3:
-        image[..., 1:] += image[..., :-1]
-        image[..., 1:] *= 0.5
-    if rng.random() < 0.3:
-        image[..., 1:, :] += image[..., :-1, :]
-        image[..., 1:, :] *= 0.5
-    gain = rng.uniform(0.75, 1.2) * (1 + rng.uniform(-0.08, 0.08, 3))
-    haze = rng.uniform(0, 0.12)
-    image = (image * gain[:, None, None].astype(np.float32) + np.float32(haze)) * np.float32(255)
-    image += rng.standard_normal(image.shape, dtype=np.float32) * np.float32(rng.uniform(0, 6))
-    return np.clip(image, 0, 255).astype(np.uint8)
+def _draw_object(rng: np.random.Generator, image: Array, joints: Array, shift: Array) -> NDArray[np.bool_]:
+    """Puts a box, a pole or a piece of furniture before the person, in place; which joints [T, J] it hides."""
+    height, width = image.shape[1:3]
+    kind = rng.random()
+    if kind < 0.4:  # a pole or trunk from top to bottom
+        w, h = max(int(rng.uniform(0.02, 0.12) * width), 1), height
+        x, y = int(rng.uniform(0, 1) * width), 0
+    else:
+        w, h = (max(int(v), 1) for v in rng.uniform(0.1, 0.4, 2) * (width, height))
+        x = int(rng.uniform(-0.1, 1) * width)
+        y = height - h if kind < 0.7 else int(rng.uniform(0, 1) * height)  # on the ground, or anywhere
+    if rng.random() < 0.5:
+        patch = photograph(rng, (h, w), 0.0, 0.0)
+    else:
+        patch = random_colour(rng) * np.linspace(0.75, 1, w, dtype=np.float32)[:, None] * np.ones((h, 1, 1), np.float32)
+    hidden = np.zeros(joints.shape[:2], dtype=bool)
+    for frame, (dx, dy) in enumerate(np.rint(1.2 * (shift - shift[0])).astype(int)):
+        x0, y0 = max(x + dx, 0), max(y + dy, 0)
+        x1, y1 = max(min(x + dx + w, width), x0), max(min(y + dy + h, height), y0)
+        image[frame, y0:y1, x0:x1] = patch[y0 - y - dy : y1 - y - dy, x0 - x - dx : x1 - x - dx]
+        hidden[frame] = np.all((joints[frame] >= (x0, y0)) & (joints[frame] < (x1, y1)), axis=-1)
+    return hidden

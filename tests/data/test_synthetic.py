@@ -77,7 +77,8 @@ def test_joints_lie_on_the_drawn_person(monkeypatch: pytest.MonkeyPatch) -> None
         data = SyntheticPoseDataset(split, 40, frames=2)
         for index in range(len(data)):
             clip = data[index]
-            coverage = torch.from_numpy(layers[-1].coverage)
+            drawn = torch.from_numpy(layers[-1].coverage())
+            coverage = drawn.reshape(2, -1, 64, 64).amax(dim=1)  # a blurred frame is the mean of two pictures
             pixel = clip["joints"].long().clamp(0, 63)
             frame = torch.arange(2)[:, None]
             on_person = coverage[frame, pixel[..., 1], pixel[..., 0]] > 0
@@ -108,7 +109,8 @@ def _without_person(data: SyntheticPoseDataset, index: int) -> torch.Tensor:
 
     def nobody(*arguments: object) -> Layer:
         layer = real(*arguments)  # type: ignore[arg-type]
-        return Layer(layer.colour * 0, layer.coverage * 0)
+        keep = layer.pixel[:0]
+        return Layer(layer.shape, 0, keep, layer.colour[:0], layer.alpha[:0], keep)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("svf_edge.data.synthetic.rasterise", nobody)
@@ -155,5 +157,5 @@ def test_index_outside_is_an_index_error() -> None:
 
 
 def test_camera_projects_by_hand() -> None:
-    camera = Camera(10.0, np.array([[32, 16]], np.float32))
+    camera = Camera(np.array([10], np.float32), np.array([[32, 16]], np.float32))
     np.testing.assert_allclose(camera.project(np.array([[[1, -2, 5]]], np.float32)), [[[34, 12]]])
