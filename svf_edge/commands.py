@@ -11,28 +11,66 @@ from rich.table import Table
 
 
 def train(
-    config: Annotated[Path, typer.Argument(help="Training configuration (YAML or JSON), see configs/.")],
+    config: Annotated[
+        Path | None, typer.Argument(help="Training configuration (YAML or JSON).", show_default=False)
+    ] = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder of the run; an interrupted run goes on from it.")
-    ],
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Folder of the run; an interrupted run goes on from it. Default: runs/NAME.",
+            show_default=False,
+        ),
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option("--recipe", help="A configuration in the package, by name.", show_default=False)
+    ] = None,
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change an entry: key=value, dots into sections.", show_default=False),
+    ] = None,
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="Show in two minutes that training learns; exit with 1 where not.")
+    ] = False,
+    list_recipes: Annotated[bool, typer.Option("--list-recipes", help="Name the recipes and stop.")] = False,
 ) -> None:
     """Train a pose model: float, then quantisation-aware.
 
-    Leaves `OUTPUT/model.safetensors`, the checkpoint that `svf-edge freeze` takes, and CSV logs beside it.
+    Leaves `OUTPUT/model.safetensors`, the checkpoint that `svf-edge freeze` takes, and curves and metrics beside it.
 
-    Example: `svf-edge train configs/pose-tiny.yaml -o runs/tiny`
+    Example: `svf-edge train --recipe pose-tiny --set float_phase.epochs=8 -o runs/tiny`
     """
+    from svf_edge.errors import UnsupportedInput
     from svf_edge.model_store import load_model
+    from svf_edge.training_config import load_train_config, recipe_path, recipe_summary, recipes
+
+    if list_recipes:
+        table = Table("recipe", "what it trains")
+        for name, path in recipes().items():
+            table.add_row(name, recipe_summary(path))
+        Console().print(table)
+        return
+    if (config is not None) + (recipe is not None) + smoke != 1:
+        raise UnsupportedInput("svf-edge train: give one of a configuration file, --recipe NAME or --smoke")
+    path = config if config is not None else recipe_path(recipe or "smoke")
+    chosen = load_train_config(path, change or ())
+    folder = output if output is not None else Path("runs") / chosen.name
     from svf_edge.training import train as run
-    from svf_edge.training_config import load_train_config
 
     try:
-        path = run(load_train_config(config), output)
+        if smoke:
+            from svf_edge.training.smoke import smoke as try_out
+
+            result = try_out(chosen, folder)
+            Console().print(result.sentence(), highlight=False, soft_wrap=True)
+            raise typer.Exit(0 if result.learned else 1)
+        checkpoint = run(chosen, folder)
     except KeyboardInterrupt:  # typer exits with 130 and says nothing
         Console(stderr=True).print("interrupted; the same command goes on from the last finished epoch")
         raise
-    _, meta = load_model(path)
-    table = Table("", "float", "after quantisation", "after QAT", title=f"{path}: {meta['training']['name']}")
+    _, meta = load_model(checkpoint)
+    table = Table("", "float", "after quantisation", "after QAT", title=f"{checkpoint}: {chosen.name}")
     stages = (meta["float"], meta["post_training_quantisation"], meta["metrics"])
     for name in meta["metrics"]:
         table.add_row(name, *(f"{stage[name]:.3f}" for stage in stages))

@@ -1,11 +1,14 @@
-"""Training runs as validated configuration files (YAML or JSON)."""
+"""Training runs as validated configurations: YAML or JSON files, and the recipes in the package."""
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable, Mapping
+from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from svf_edge.data.skeleton import JOINT_NAMES
 from svf_edge.errors import BadFile, MissingPackage, UnsupportedInput
@@ -13,6 +16,11 @@ from svf_edge.model.config import SIZES, ModelConfig, PoseHead, first_complaint,
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Rate = Annotated[float, Field(gt=0, le=1)]
+
+MACHINE: Final = frozenset({"accelerator", "devices", "num_nodes", "strategy", "workers", "threads"})
+"""Entries that say where a run computes. A run may go on elsewhere: they do not tell one run from another."""
 
 
 class _Frozen(BaseModel):
@@ -25,8 +33,17 @@ class Phase(_Frozen):
     epochs: Count
     clips_per_epoch: Count
     learning_rate: Positive
-    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    warmup: Share = 0.05
     """Share of the steps over which the learning rate rises; it then falls to 0 along a cosine."""
+
+
+class Distillation(_Frozen):
+    """Learning from another checkpoint's score distributions (Hinton et al. 2015, per joint and axis)."""
+
+    teacher: Path
+    """A pose checkpoint (float or quantised) for the same frames, joints and bins."""
+    weight: Positive = 1.0
+    temperature: Positive = 2.0
 
 
 class TrainConfig(_Frozen):
@@ -37,17 +54,44 @@ class TrainConfig(_Frozen):
     float_phase: Phase
     qat_phase: Phase
     batch_size: Count = 32
+    """Clips of a step, over all devices together."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.02
     sigma: Positive = 1.5
     """Width of the target around a joint, in bins."""
-    rate_target: Annotated[float, Field(gt=0, le=1)] = 0.12
-    """Mean spikes (per level) of a layer above which it pays; low rates are what event-driven kernels live on."""
+    rate_target: Rate = 0.12
+    """Mean spikes (per level) above which firing costs; low rates are what event-driven kernels live on."""
+    rate_scope: Literal["layer", "network"] = "layer"
+    """Whether `rate_target` is for every layer, or for the mean over the layers that `rate_layers` leaves."""
+    rate_layers: Mapping[str, Rate] = {}
+    """Own targets for layers by pattern of their module path, such as `backbone.0.*`; the first match counts."""
     rate_weight: Annotated[float, Field(ge=0)] = 0.3
+    rate_warmup: Share = 0.0
+    """Share of the float phase over which `rate_weight` rises from 0."""
+    distillation: Distillation | None = None
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Decay per step of an average of the weights, which is then what is validated and kept. None: no average."""
+    stream_chunks: Count = 1
+    """Clips of this many times `model.frames` are trained on chunk by chunk, membranes carried over."""
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    """Arithmetic of the float phase. The quantised network is exact, and trained, in float32 only."""
+    sync_batchnorm: bool = False
+    """Whether batch statistics are taken over all devices."""
     validation_clips: Count = 500
     calibration_clips: Count = 512
     seed: Annotated[int, Field(ge=0, lt=2**32 - 1)] = 0
+
+    accelerator: str = "auto"
+    devices: Count = 1
+    num_nodes: Count = 1
+    strategy: str = "auto"
+    """Lightning's name of how devices work together, such as `ddp`."""
     workers: Annotated[int, Field(ge=0)] = 1
     threads: Count = 1
+
+    @property
+    def processes(self) -> int:
+        """Training processes on all nodes."""
+        return self.devices * self.num_nodes
 
     @field_validator("model", mode="before")
     @classmethod
@@ -77,9 +121,53 @@ class TrainConfig(_Frozen):
             )
         return model
 
+    @model_validator(mode="after")
+    def _divisible(self) -> Self:
+        """Every process takes the same number of clips, or one would wait for the others for ever."""
+        counts = {
+            "batch_size": self.batch_size,
+            "float_phase.clips_per_epoch": self.float_phase.clips_per_epoch,
+            "qat_phase.clips_per_epoch": self.qat_phase.clips_per_epoch,
+            "validation_clips": self.validation_clips,
+        }
+        for name, count in counts.items():
+            if count % self.processes:
+                raise ValueError(f"{name}: {count} does not divide among {self.processes} processes")
+        return self
 
-def load_train_config(path: str | Path) -> TrainConfig:
-    """Read a training configuration. Raises `BadFile` naming the file and the first bad entry."""
+    def same_run(self, other: TrainConfig) -> bool:
+        """Whether both give the same model, wherever they compute."""
+        return self.model_dump(exclude=set(MACHINE)) == other.model_dump(exclude=set(MACHINE))
+
+
+def recipes() -> dict[str, Path]:
+    """The configurations in the package, by name."""
+    folder = Path(str(resources.files("svf_edge").joinpath("assets/recipes")))
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def recipe_path(name: str) -> Path:
+    """The file of a recipe. Raises `UnsupportedInput` naming the closest."""
+    found = recipes()
+    if name not in found:
+        close = difflib.get_close_matches(name, found, n=1, cutoff=0.3)
+        hint = f"did you mean '{close[0]}'? " if close else ""
+        raise UnsupportedInput(f"unknown recipe '{name}'; {hint}there are {', '.join(found)}")
+    return found[name]
+
+
+def recipe_summary(path: Path) -> str:
+    """What the comment at the top of a recipe says."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    comment = [line.lstrip("# ") for line in lines[: next(i for i, line in enumerate(lines) if line[:1] != "#")]]
+    return " ".join(comment)
+
+
+def load_train_config(path: str | Path, overrides: Iterable[str] = ()) -> TrainConfig:
+    """Read a training configuration; `overrides` are `key=value` with dots into sections and YAML values.
+
+    Raises `BadFile` naming the file and the first bad entry, `UnsupportedInput` naming an override that cannot be read.
+    """
     try:
         import yaml
     except ImportError as error:
@@ -88,8 +176,29 @@ def load_train_config(path: str | Path) -> TrainConfig:
     try:
         entries = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise BadFile(f"{path}: not a readable YAML file ({error}); see configs/ for examples") from error
+        raise BadFile(
+            f"{path}: not a readable YAML file ({error}); `svf-edge train --list-recipes` names examples"
+        ) from error
+    changed = [_override(entries, override) for override in overrides]
     try:
         return TrainConfig.model_validate(entries)
     except ValidationError as error:
-        raise BadFile(f"{path}: {first_complaint(error, 'the file')}") from error
+        where = f"{path} with --set {', '.join(changed)}" if changed else str(path)
+        raise BadFile(f"{where}: {first_complaint(error, 'the file')}") from error
+
+
+def _override(entries: Any, override: str) -> str:
+    """Set one `key=value` in `entries`, in place; returns the override."""
+    import yaml
+
+    key, equals, text = override.partition("=")
+    *sections, last = key.strip().split(".")
+    for section in sections:
+        entries = entries.setdefault(section, {}) if isinstance(entries, dict) else None
+    if not equals or not last or not isinstance(entries, dict):
+        raise UnsupportedInput(f"--set {override}: write key=value, such as float_phase.epochs=10 or model.levels=4")
+    try:
+        entries[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UnsupportedInput(f"--set {override}: {text!r} is not a YAML value") from error
+    return override

@@ -56,8 +56,7 @@ def test_an_interrupted_training_says_how_to_go_on(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(training.PoseTraining, "training_step", press)
-    config = Path(__file__).parent.parent / "configs" / "pose-tiny.yaml"
-    result = CliRunner().invoke(app, ["train", str(config), "--output", str(tmp_path)])
+    result = CliRunner().invoke(app, ["train", "--recipe", "pose-tiny", "--output", str(tmp_path)])
     assert result.exit_code == 130 and "goes on from the last finished epoch" in result.output
 
 

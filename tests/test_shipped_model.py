@@ -16,7 +16,7 @@ from svf_edge.program import Program, load_program, run
 from svf_edge.program.freeze import freeze
 from svf_edge.program.ranges import prove
 from svf_edge.tasks.pose_evaluation import evaluate
-from svf_edge.training_config import TrainConfig, load_train_config
+from svf_edge.training_config import TrainConfig, load_train_config, recipe_path
 from tests.models import ADVERSARIAL, adversarial_clip, spikes_of
 
 ROOT = Path(__file__).parent.parent
@@ -66,7 +66,7 @@ def test_model_and_program_are_bit_equal(
 def test_its_record_is_honest(shipped: tuple[SpikeVideoFormer, dict[str, Any]]) -> None:
     """Recorded metrics are reproduced on a part of the clips, beat the mean pose, and quantisation cost little."""
     model, meta = shipped
-    assert TrainConfig.model_validate(meta["training"]) == load_train_config(ROOT / "configs" / f"{NAME}.yaml")
+    assert TrainConfig.model_validate(meta["training"]) == load_train_config(recipe_path(NAME))
     assert meta["integer_program"] == {name: meta["metrics"][name] for name in meta["integer_program"]}
     assert meta["metrics"]["pck@0.2"] > meta["mean_pose"]["pck@0.2"] + 0.1
     assert meta["metrics"]["pck@0.2"] > meta["float"]["pck@0.2"] - 0.03

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -28,7 +29,7 @@ from svf_edge.program.interpret import run
 from svf_edge.program.ranges import prove
 from svf_edge.tasks.pose import inside, simcc_loss
 from svf_edge.training import PoseTraining, dataset, start_model, train
-from svf_edge.training_config import TrainConfig, load_train_config
+from svf_edge.training_config import TrainConfig, load_train_config, recipe_path, recipe_summary, recipes
 from tests.models import float_model, quantised_model, spikes_of
 
 CONFIG = """
@@ -78,12 +79,13 @@ def finished(config_path: Path) -> Path:
     return folder
 
 
-def test_it_goes_on_where_it_was_killed(finished: Path) -> None:
-    """The second session's log starts after the epochs of the first and ends where an unbroken run does."""
-    _, second = sorted((finished / "float" / "log").glob("version_*"))
-    with (second / "metrics.csv").open() as file:
-        steps = [int(row["step"]) for row in csv.DictReader(file)]
-    assert min(steps) >= 20 and max(steps) == 4 * 20 - 1
+def test_its_record_has_every_epoch_once(finished: Path) -> None:
+    rows = json.loads((finished / "metrics.json").read_text())["epochs"]
+    assert [(row["phase"], row["epoch"]) for row in rows] == [("float", n) for n in (1, 2, 3, 4)] + [("qat", 1)]
+    assert rows[3]["step"] == 4 * 20 and rows[0]["loss"] > rows[3]["loss"]
+    with (finished / "metrics.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert [float(row["val/pck@0.2"]) for row in table] == [row["val/pck@0.2"] for row in rows]
 
 
 def test_the_loss_went_down(finished: Path, config_path: Path) -> None:
@@ -269,8 +271,6 @@ def test_bad_training_configurations_are_named(tmp_path: Path, text: str, words:
         load_train_config(path)
 
 
-@pytest.mark.parametrize(
-    "path", sorted((Path(__file__).parent.parent / "configs").glob("*.yaml")), ids=lambda path: path.stem
-)
-def test_shipped_configurations_load(path: Path) -> None:
-    assert load_train_config(path).name == path.stem
+@pytest.mark.parametrize("name", recipes())
+def test_recipes_load(name: str) -> None:
+    assert load_train_config(recipe_path(name)).name == name and recipe_summary(recipe_path(name))

@@ -97,7 +97,7 @@ def describe(config: TrainConfig, meta: dict[str, Any], parameters: int) -> str:
             f"program frozen from it. {parameters:,} parameters; clips of {config.model.frames} frames of "
             f"{config.model.frame_size[0]}x{config.model.frame_size[1]} pixels; {config.model.head.joints} joints.",
             "",
-            f"Trained with `configs/{config.name}.yaml`: {shown[0]:,} synthetic clips in float, {shown[1]:,} more with "
+            f"Trained from the recipe `{config.name}`: {shown[0]:,} synthetic clips in float, {shown[1]:,} more with "
             f"quantisation (generator version {meta['generator_version']}, seed {config.seed}), none shown twice.",
             "",
             f"Measured on {meta['validation']}; PCK is relative to the longer side of the person's box, errors are in "

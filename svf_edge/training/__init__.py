@@ -1,0 +1,19 @@
+"""Training with Lightning: a float phase, folding and calibration, a quantisation-aware phase.
+
+Every epoch draws new clips, so nothing is seen twice and a resumed run goes on with the clips it would have seen.
+"""
+
+from __future__ import annotations
+
+from svf_edge.errors import MissingPackage
+
+try:
+    import lightning  # noqa: F401
+except ImportError as error:
+    raise MissingPackage("lightning", "train") from error
+
+from svf_edge.training.clips import dataset
+from svf_edge.training.run import start_model, train
+from svf_edge.training.task import PoseTraining
+
+__all__ = ["PoseTraining", "dataset", "start_model", "train"]

@@ -1,0 +1,92 @@
+"""Pictures of a run: curves, firing rates over layers and epochs, predictions beside labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from svf_edge.data.skeleton import SKELETON
+from svf_edge.errors import MissingPackage
+from svf_edge.files import atomic_write
+from svf_edge.training.history import Row
+
+RATE_PREFIX = "rate/"
+
+
+def _figure(width: float, height: float) -> Any:
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingPackage("matplotlib", "report") from error
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _write(figure: Any, path: Path) -> None:
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=100)
+
+
+def _phase_ends(rows: Sequence[Row]) -> list[float]:
+    """Where one phase follows another, between two rows."""
+    return [i + 0.5 for i in range(1, len(rows)) if rows[i]["phase"] != rows[i - 1]["phase"]]
+
+
+def draw_curves(rows: Sequence[Row], path: Path) -> None:
+    """Loss terms, validation accuracy, firing rate and learning rate over epochs."""
+    figure = _figure(11, 7)
+    epochs = np.arange(1, len(rows) + 1)
+    panels = {
+        "loss": [name for name in rows[-1] if name.startswith("loss")],
+        "validation PCK": [name for name in rows[-1] if name.startswith("val/pck")],
+        "firing rate": ["rate", "val/firing_rate"],
+        "learning rate": ["learning_rate"],
+    }
+    for axes, (title, names) in zip(figure.subplots(2, 2).flat, panels.items(), strict=True):
+        for name in names:
+            axes.plot(epochs, [row.get(name, np.nan) for row in rows], marker=".", label=name)
+        for end in _phase_ends(rows):
+            axes.axvline(end, color="grey", linewidth=0.8, linestyle=":")
+        axes.set(title=title, xlabel="epoch")
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize="small")
+    _write(figure, path)
+
+
+def draw_rates(rows: Sequence[Row], path: Path) -> None:
+    """Firing rate of every layer (rows, in running order) in every epoch (columns) on the validation clips."""
+    layers = [name for name in rows[-1] if name.startswith(RATE_PREFIX)]
+    rates = np.array([[row.get(name, np.nan) for row in rows] for name in layers], dtype=float)
+    figure = _figure(5 + min(len(rows), 100) * 0.12, 1.5 + len(layers) * 0.22)
+    axes = figure.subplots()
+    image = axes.imshow(rates, aspect="auto", vmin=0, vmax=max(0.2, float(np.nanmax(rates))), cmap="viridis")
+    for end in _phase_ends(rows):
+        axes.axvline(end - 1, color="white", linewidth=1)
+    axes.set_yticks(range(len(layers)), [name.removeprefix(RATE_PREFIX) for name in layers], fontsize="x-small")
+    axes.set(xlabel="epoch (from 0)", title="spikes per level")
+    figure.colorbar(image, ax=axes)
+    _write(figure, path)
+
+
+def draw_examples(frames: Tensor, joints: Tensor, predicted: Tensor, path: Path) -> None:
+    """Labels (white) and predictions (red) on frames: uint8 `[N, 3, H, W]`, pixels `[N, J, 2]` twice."""
+    columns = min(4, len(frames))
+    rows = -(-len(frames) // columns)
+    figure = _figure(2.6 * columns, 2.6 * rows)
+    height, width = frames.shape[-2:]
+    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes in panels:
+        axes.axis("off")
+    for axes, frame, label, guess in zip(panels, frames, joints, predicted, strict=False):
+        axes.imshow(frame.permute(1, 2, 0).numpy(), extent=(0, width, height, 0))
+        for points, colour in ((label, "white"), (guess, "red")):
+            for a, b in SKELETON:
+                axes.plot(points[[a, b], 0], points[[a, b], 1], color=colour, linewidth=1.2, alpha=0.8)
+        axes.set(xlim=(0, width), ylim=(height, 0))
+    _write(figure, path)

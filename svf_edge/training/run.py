@@ -1,0 +1,291 @@
+"""A run: stages that each leave one checkpoint in the run's folder, so that a killed run goes on with the next."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import platform
+import signal
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.utilities import rank_zero_only
+from rich import get_console
+from torch import Tensor
+
+from svf_edge.calib.batchnorm import reestimate
+from svf_edge.calib.exponents import inner_exponents
+from svf_edge.data.sample import PoseSample, stack_samples
+from svf_edge.data.synthetic import GENERATOR_VERSION
+from svf_edge.errors import BadFile, SvfError, UnsupportedInput
+from svf_edge.files import atomic_write, write_text
+from svf_edge.model.network import SpikeVideoFormer
+from svf_edge.model_store import load_model, save_model
+from svf_edge.quant import is_quantised, quantise
+from svf_edge.tasks.pose_evaluation import evaluate
+from svf_edge.training.clips import dataset
+from svf_edge.training.history import History
+from svf_edge.training.start import first_model
+from svf_edge.training.task import PoseTraining
+from svf_edge.training.terms import LossTerm, loss_terms
+from svf_edge.training_config import Phase, TrainConfig
+
+
+@dataclass(frozen=True)
+class Run:
+    """What every stage of a run works with."""
+
+    config: TrainConfig
+    folder: Path
+    validation: PoseSample
+    history: History
+    float_terms: list[LossTerm]
+    qat_terms: list[LossTerm]
+
+    def calibration(self) -> Iterator[Tensor]:
+        """The first training clips in batches `[B, T, C, H, W]`."""
+        clips = stack_samples(dataset("train", self.config.calibration_clips, self.config))
+        return iter(clips["frames"].split(self.config.batch_size))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Makes `folder/<name>.safetensors` from the checkpoint of the stage before.
+
+    `fit` runs on every process and gives the trained model; `finish` runs on the first process alone and gives what
+    is saved, with further meta.
+    """
+
+    name: str
+    title: Callable[[TrainConfig], str]
+    fit: Callable[[Run, Path | None], SpikeVideoFormer]
+    finish: Callable[[Run, SpikeVideoFormer, dict[str, Any]], tuple[SpikeVideoFormer, dict[str, Any]]]
+
+
+def _load(_: Run, before: Path | None) -> SpikeVideoFormer:
+    assert before is not None
+    return load_model(before)[0]
+
+
+def _fit_float(run: Run, _: Path | None) -> SpikeVideoFormer:
+    return fit(run, start_model(run.config), run.config.float_phase, "float", 0, run.float_terms)
+
+
+def _finish_float(run: Run, model: SpikeVideoFormer, _: dict[str, Any]) -> tuple[SpikeVideoFormer, dict[str, Any]]:
+    reestimate(model, run.calibration())
+    return model, {}
+
+
+def _finish_fold(run: Run, model: SpikeVideoFormer, meta: dict[str, Any]) -> tuple[SpikeVideoFormer, dict[str, Any]]:
+    return quantise(model, inner_exponents(model, run.calibration())), {"float": meta["metrics"]}
+
+
+def _fit_qat(run: Run, before: Path | None) -> SpikeVideoFormer:
+    config = run.config
+    lightning.seed_everything(config.seed + 1, verbose=False)
+    first_clip = config.float_phase.epochs * config.float_phase.clips_per_epoch
+    return fit(run, _load(run, before), config.qat_phase, "qat", first_clip, run.qat_terms)
+
+
+def _finish_qat(_: Run, model: SpikeVideoFormer, meta: dict[str, Any]) -> tuple[SpikeVideoFormer, dict[str, Any]]:
+    return model, {"float": meta["float"], "post_training_quantisation": meta["metrics"]}
+
+
+STAGES: Final = (
+    Stage("float", lambda c: f"float training, {c.float_phase.epochs} epochs", _fit_float, _finish_float),
+    Stage("folded", lambda c: "folding and calibration", _load, _finish_fold),
+    Stage("model", lambda c: f"quantisation-aware training, {c.qat_phase.epochs} epochs", _fit_qat, _finish_qat),
+)
+
+
+def train(config: TrainConfig, folder: str | Path) -> Path:
+    """Train into `folder` and return the path of the quantised checkpoint, `folder/model.safetensors`.
+
+    A run that was interrupted goes on from its last finished epoch when called again with the same configuration, and
+    ends with the very weights of one that was not. Also left there: `float.safetensors`, `folded.safetensors`,
+    `config.json`, `metrics.json` and `.csv`, and where matplotlib is installed `curves.png`, `rates.png` and
+    `examples.png`. With several processes every one calls this, and all of them see `folder`.
+
+    Raises `UnsupportedInput` when no clips can be rendered for the model or `folder` holds a run with another
+    configuration, `BadFile` when a file of the run or the teacher is damaged, and `SvfError` when the loss is not
+    finite or a layer cannot be made to fire.
+    """
+    folder = Path(folder)
+    SpikeVideoFormer(config.model)  # what cannot be built, rendered or taught must not claim the folder
+    clips = dataset("val", config.validation_clips, config)
+    float_terms, qat_terms = loss_terms(config, quantised=False), loss_terms(config, quantised=True)
+    _claim(folder, config)
+    torch.set_num_threads(config.threads)
+    paths = [folder / f"{stage.name}.safetensors" for stage in STAGES]
+    if paths[-1].exists():
+        _announce(f"{paths[-1]} is there already: nothing to do")
+        return paths[-1]
+    if not importlib.util.find_spec("matplotlib"):
+        _announce("no pictures: matplotlib is not installed (pip install 'svf-edge[report]')")
+    run = Run(config, folder, stack_samples(clips), History(folder), float_terms, qat_terms)
+    before: Path | None = None
+    for number, (stage, path) in enumerate(zip(STAGES, paths, strict=True), 1):
+        if not path.exists():
+            _announce(f"{number}/{len(STAGES)} {stage.title(config)}")
+            model = stage.fit(run, before)
+            if _is_first():
+                meta = {} if before is None else load_model(before)[1]
+                _save(run, *stage.finish(run, model, meta), path)
+            else:
+                _wait_for(path)
+        before = path
+    return paths[-1]
+
+
+def start_model(config: TrainConfig) -> SpikeVideoFormer:
+    """The untrained model of a run: seeded, its head at the marginal distribution of the joints, every layer firing."""
+    return first_model(config, stack_samples(dataset("train", config.calibration_clips, config)))
+
+
+def fit(
+    run: Run, model: SpikeVideoFormer, phase: Phase, name: str, first_clip: int, terms: list[LossTerm]
+) -> SpikeVideoFormer:
+    """Train `model` for one phase, from its last finished epoch if there is one; gives the model to keep."""
+    config, folder = run.config, run.folder / name
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # device lists and tips say nothing here
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")  # a resumed run
+    warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")  # between Lightning and torch
+    task = PoseTraining(
+        model.train(),
+        config,
+        phase,
+        name=name,
+        first_clip=first_clip,
+        terms=terms,
+        validation=run.validation,
+        history=run.history,
+    )
+    trainer = lightning.Trainer(
+        default_root_dir=folder,
+        accelerator=config.accelerator,
+        devices=config.devices,
+        num_nodes=config.num_nodes,
+        strategy=config.strategy,
+        precision="32-true" if is_quantised(model) else config.precision,
+        sync_batchnorm=config.sync_batchnorm,
+        use_distributed_sampler=False,  # the task's sampler shares clips out itself
+        max_epochs=phase.epochs,
+        gradient_clip_val=1.0,
+        logger=False,
+        plugins=[_AtomicCheckpoints()],
+        callbacks=[_Progress(), *_checkpoints(folder)],
+        enable_model_summary=False,
+    )
+    last = folder / "last.ckpt"
+    resumed = _readable(last, task) if last.exists() else None
+    on_interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(task, ckpt_path=resumed, weights_only=True)
+    except SystemExit:  # Lightning ends the process, with SIGINT ignored
+        if not trainer.interrupted:
+            raise
+        signal.signal(signal.SIGINT, on_interrupt)
+        raise KeyboardInterrupt from None
+    return task.kept.cpu()
+
+
+class _Progress(RichProgressBar):
+    """Lightning's bar without the number of the log folder, which looks like a result."""
+
+    def get_metrics(self, trainer: Any, pl_module: Any) -> Any:
+        return {name: value for name, value in super().get_metrics(trainer, pl_module).items() if name != "v_num"}
+
+
+class _AtomicCheckpoints(TorchCheckpointIO):
+    """Resume files that are whole or absent, on every file system (Lightning moves them in from /tmp)."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        with atomic_write(path) as temporary:
+            torch.save(checkpoint, temporary)
+
+
+def _checkpoints(folder: Path) -> list[Callback]:
+    """`last.ckpt` after every epoch; what a kill inside a write left over is removed."""
+    if _is_first():
+        for left in folder.glob(".last.ckpt.*"):
+            left.unlink(missing_ok=True)
+    return [ModelCheckpoint(folder, filename="last", save_top_k=1, every_n_epochs=1, enable_version_counter=False)]
+
+
+def _readable(last: Path, task: PoseTraining) -> Path:
+    """`last` if it is a checkpoint of `task`; whatever a damaged file makes torch raise becomes `BadFile`."""
+    try:
+        state = torch.load(last, map_location="cpu", weights_only=True)
+        task.load_state_dict(state["state_dict"])
+        missing = {"epoch", "loops", "optimizer_states", "lr_schedulers"} - state.keys()
+    except Exception as error:
+        raise BadFile(f"{last}: damaged; delete it to start this phase again") from error
+    if missing:
+        raise BadFile(f"{last}: damaged (no {', '.join(sorted(missing))}); delete it to start this phase again")
+    _announce(f"{last}: going on after epoch {state['epoch'] + 1} of {task.phase.epochs}")
+    return last
+
+
+def _save(run: Run, model: SpikeVideoFormer, history: dict[str, Any], path: Path) -> None:
+    result = evaluate(model.eval(), run.validation, run.config.batch_size)
+    meta = {
+        "training": run.config.model_dump(mode="json"),
+        "generator_version": GENERATOR_VERSION,
+        "metrics": result.metrics,
+        "firing_rates": result.rates,
+        "training_seconds": run.history.seconds,
+        "hardware": _hardware(),
+        **history,
+    }
+    save_model(model, path, meta)
+
+
+def _hardware() -> str:
+    """What the run computed on, in words."""
+    if torch.cuda.is_available():
+        return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
+    return f"{platform.machine()} CPU, {os.cpu_count()} cores"
+
+
+def _claim(folder: Path, config: TrainConfig) -> None:
+    path = folder / "config.json"
+    if not path.exists():
+        if _is_first():
+            write_text(path, config.model_dump_json(indent=2))
+        return
+    try:
+        same = TrainConfig.model_validate_json(path.read_text(encoding="utf-8")).same_run(config)
+    except ValueError as error:
+        raise BadFile(f"{path}: damaged; remove the folder or train into another one") from error
+    if not same:
+        raise UnsupportedInput(f"{folder}: holds a run with another configuration; train into another folder")
+
+
+def _is_first() -> bool:
+    """Whether this process is the one that writes."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank() == 0
+    return int(getattr(rank_zero_only, "rank", 0) or 0) == 0
+
+
+def _announce(text: str) -> None:
+    if _is_first():
+        get_console().print(text, highlight=False, soft_wrap=True)
+
+
+def _wait_for(path: Path) -> None:
+    """Until the first process has written `path`. A file is waited for, not a barrier: barriers time out."""
+    parent = os.getppid()
+    while not path.exists():
+        if os.getppid() != parent:
+            raise SvfError(f"{path}: the process that was to write it is gone; see its message")
+        time.sleep(0.1)
