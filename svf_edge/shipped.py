@@ -1,4 +1,4 @@
-"""What comes with the package: a trained checkpoint and a real clip (licences lie beside them)."""
+"""What comes with the package: a trained checkpoint and real clips (licences lie beside them)."""
 
 from pathlib import Path
 
@@ -6,3 +6,5 @@ _ASSETS = Path(__file__).parent / "assets"
 
 CHECKPOINT = _ASSETS / "models" / "pose-mobile-s.safetensors"
 CLIP = _ASSETS / "clips" / "walk.mp4"
+REAL_LABELS = _ASSETS / "clips" / "real" / "labels.json"
+"""Pseudo-labels of the evaluation clips beside it, in COCO's key point format."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,27 +25,47 @@ class Evaluation:
     rates: Mapping[str, float]
 
 
-@torch.no_grad()
+@dataclass(frozen=True)
+class Prediction:
+    """Joints float32 `[N, T, J, 2]` in pixels, and the mean spikes per level of every LIF layer where known."""
+
+    points: Tensor
+    rates: Mapping[str, float]
+
+
 def evaluate(model: SpikeVideoFormer, clips: PoseSample, batch_size: int = 32) -> Evaluation:
     """Accuracy of `model` in eval mode (its own mode is restored) on stacked clips `[N, T, ...]`, and its rates."""
+    found = predict(model, clips["frames"], batch_size)
+    metrics = pose_metrics(found.points, clips["joints"], clips["visible"])
+    metrics["firing_rate"] = float(np.mean(list(found.rates.values())))
+    return Evaluation(metrics, found.rates)
+
+
+@torch.no_grad()
+def predict(
+    model: SpikeVideoFormer, frames: Tensor, batch_size: int = 32, progress: Callable[[int], None] = lambda count: None
+) -> Prediction:
+    """What `model`, in eval mode (its own is restored), sees in clips uint8 `[N, T, C, H, W]`.
+
+    `progress` is told after every batch how many clips are done.
+    """
     training = model.training
     model.eval()
     points: list[Tensor] = []
     sums: dict[str, float] = {}
     device = next(model.parameters()).device
-    for frames in clips["frames"].split(batch_size):
+    done = 0
+    for batch in frames.split(batch_size):
         with tracked_rates(model):
-            scores = model(frames.to(device))
+            scores = model(batch.to(device))
             for name, lif in model.lifs().items():
                 assert lif.rate is not None
-                sums[name] = sums.get(name, 0.0) + float(lif.rate) * len(frames)
+                sums[name] = sums.get(name, 0.0) + float(lif.rate) * len(batch)
         points.append(joints_of(scores, model))
+        done += len(batch)
+        progress(done)
     model.train(training)
-    count = len(clips["frames"])
-    rates = {name: total / count for name, total in sums.items()}
-    metrics = pose_metrics(torch.cat(points), clips["joints"], clips["visible"])
-    metrics["firing_rate"] = float(np.mean(list(rates.values())))
-    return Evaluation(metrics, rates)
+    return Prediction(torch.cat(points), {name: total / len(frames) for name, total in sums.items()})
 
 
 def joints_of(scores: Tensor, model: SpikeVideoFormer) -> Tensor:

@@ -1,7 +1,7 @@
-"""Accuracy of 2-D joints: PCK, MPJPE and PA-MPJPE, over visible joints only.
+"""Accuracy of joints: PCK, MPJPE, PA-MPJPE, PEL-MPJPE and jitter, over visible joints only.
 
-Shapes: predictions and targets [..., J, 2] in pixels, `visible` bool [..., J]. Every function returns a float, and
-NaN where no joint counts.
+Shapes: predictions and targets `[..., J, D]`, `visible` bool `[..., J]`. D is 2 (pixels) or 3 (metres); PCK is for
+2-D joints. A mean is a float, and NaN where no joint counts.
 """
 
 from __future__ import annotations
@@ -9,79 +9,155 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from svf_edge.data.skeleton import JOINT_NAMES
+
+HIPS = (JOINT_NAMES.index("left_hip"), JOINT_NAMES.index("right_hip"))
+
+Values = tuple[Tensor, Tensor]
+"""A quantity of every joint `[..., J]`, and which of them count (bool)."""
+
 
 def joint_errors(predicted: Tensor, target: Tensor) -> Tensor:
-    """Euclidean distances [..., J] in pixels."""
+    """Euclidean distances [..., J]."""
     return (predicted.float() - target.float()).square().sum(dim=-1).sqrt()
 
 
-def person_size(target: Tensor, visible: Tensor) -> Tensor:
-    """The longer side [...] of the box around the visible target joints, in pixels; 0 with fewer than two."""
+def person_box(target: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
+    """Low and high corners [..., D] of the box around the visible target joints; meaningless without any."""
     seen = visible.unsqueeze(-1)
     far = torch.finfo(torch.float32).max
     low = torch.where(seen, target.float(), torch.tensor(far)).amin(dim=-2)
     high = torch.where(seen, target.float(), torch.tensor(-far)).amax(dim=-2)
+    return low, high
+
+
+def person_size(target: Tensor, visible: Tensor) -> Tensor:
+    """The longer side [...] of the box around the visible target joints, in pixels; 0 with fewer than two."""
+    low, high = person_box(target, visible)
     side = (high - low).amax(dim=-1)
     return torch.where(visible.sum(dim=-1) >= 2, side, torch.zeros_like(side))
 
 
-def mpjpe(predicted: Tensor, target: Tensor, visible: Tensor) -> float:
-    """Mean per-joint position error in pixels over visible joints."""
-    return float(joint_errors(predicted, target)[visible].mean())
+def correct(predicted: Tensor, target: Tensor, visible: Tensor, threshold: float) -> Values:
+    """Which joints lie within `threshold` times the person's size (`person_size`), the frame's own, as 0 or 1.
 
-
-def pck(predicted: Tensor, target: Tensor, visible: Tensor, threshold: float) -> float:
-    """Share of visible joints within `threshold` times the person's size (`person_size`), the frame's own.
-
-    This is PCK as of Yang and Ramanan (2013): relative to the person's bounding box, not to head or torso. Frames
-    with fewer than two visible joints have no size and do not count.
+    PCK, their mean, is as of Yang and Ramanan (2013): relative to the person's bounding box, not to head or torso.
+    Frames with fewer than two visible joints have no size and do not count.
     """
     size = person_size(target, visible).unsqueeze(-1)
-    counted = visible & (size > 0)
-    correct = joint_errors(predicted, target) <= threshold * size
-    return float(correct[counted].float().mean())
+    return (joint_errors(predicted, target) <= threshold * size).float(), visible & (size > 0)
+
+
+def pelvis_errors(predicted: Tensor, target: Tensor, visible: Tensor) -> Values:
+    """Errors after the middle of the two hips is subtracted on both sides (PEL-MPJPE is their mean).
+
+    Frames in which a hip is not visible do not count. J is 13, in the order of JOINT_NAMES.
+    """
+    hips = list(HIPS)
+    moved = [points.float() - points[..., hips, :].float().mean(dim=-2, keepdim=True) for points in (predicted, target)]
+    return joint_errors(*moved), visible & visible[..., hips].all(dim=-1, keepdim=True)
+
+
+def acceleration_errors(predicted: Tensor, target: Tensor, visible: Tensor) -> Values:
+    """Distances between second differences over time of clips [..., T, J, D]: values [..., T - 2, J].
+
+    What a prediction shakes beyond the true motion, per frame^2 (the acceleration error of Kanazawa et al. 2019). A
+    joint counts where it is visible in three frames running.
+    """
+
+    def second_difference(points: Tensor) -> Tensor:
+        points = points.float()
+        return points[..., 2:, :, :] - 2 * points[..., 1:-1, :, :] + points[..., :-2, :, :]
+
+    steady = visible[..., 2:, :] & visible[..., 1:-1, :] & visible[..., :-2, :]
+    return joint_errors(second_difference(predicted), second_difference(target)), steady
 
 
 def procrustes_align(predicted: Tensor, target: Tensor, visible: Tensor) -> Tensor:
-    """`predicted` [..., J, 2] after the similarity (rotation, scale, shift; no reflection) nearest to `target`.
+    """`predicted` [..., J, D] after the similarity (rotation, scale, shift; no reflection) nearest to `target`.
 
     The least-squares solution over visible joints (Umeyama 1991), one similarity per frame.
     """
     weight = visible.unsqueeze(-1).double()
     count = weight.sum(dim=-2, keepdim=True).clamp(min=1)
-    p, q = predicted.double(), target.double()
-    p_mean, q_mean = (p * weight).sum(-2, keepdim=True) / count, (q * weight).sum(-2, keepdim=True) / count
-    p, q = p - p_mean, q - q_mean
-    # In the plane a rotation with scale is multiplication by one complex number a: minimise |a p - q|^2.
-    squares = (p * p * weight).sum(dim=(-2, -1))
-    real = (p * q * weight).sum(dim=(-2, -1))
-    imaginary = ((p[..., 0] * q[..., 1] - p[..., 1] * q[..., 0]) * weight[..., 0]).sum(dim=-1)
+    p = torch.where(visible.unsqueeze(-1), predicted, torch.zeros_like(predicted)).double()
+    q = torch.where(visible.unsqueeze(-1), target, torch.zeros_like(target)).double()
+    p_mean, q_mean = p.sum(-2, keepdim=True) / count, q.sum(-2, keepdim=True) / count
+    p, q = (p - p_mean) * weight, (q - q_mean) * weight
+    u, stretch, vt = torch.linalg.svd(p.mT @ q)
+    proper = torch.ones_like(stretch)
+    proper[..., -1] = torch.where(torch.linalg.det(u @ vt) < 0, -1.0, 1.0)
+    rotation = (u * proper.unsqueeze(-2)) @ vt
+    squares = p.square().sum(dim=(-2, -1))
     usable = squares > 0
-    divisor = torch.where(usable, squares, torch.ones_like(squares))
-    cosine = torch.where(usable, real / divisor, torch.ones_like(real))[..., None]
-    sine = torch.where(usable, imaginary / divisor, torch.zeros_like(real))[..., None]
-    turned = torch.stack([cosine * p[..., 0] - sine * p[..., 1], sine * p[..., 0] + cosine * p[..., 1]], dim=-1)
+    scale = torch.where(usable, (stretch * proper).sum(-1) / torch.where(usable, squares, 1.0), 1.0)
+    turned = (predicted.double() - p_mean) @ rotation * scale[..., None, None]
     return (turned + q_mean).float()
 
 
+def mean_of(values: Values) -> float:
+    """The mean over what counts."""
+    value, counted = values
+    return float(value[counted].mean())
+
+
+def mpjpe(predicted: Tensor, target: Tensor, visible: Tensor) -> float:
+    """Mean per-joint position error over visible joints."""
+    return mean_of((joint_errors(predicted, target), visible))
+
+
+def pck(predicted: Tensor, target: Tensor, visible: Tensor, threshold: float) -> float:
+    """Share of `correct` joints."""
+    return mean_of(correct(predicted, target, visible, threshold))
+
+
 def pa_mpjpe(predicted: Tensor, target: Tensor, visible: Tensor) -> float:
-    """MPJPE in pixels after `procrustes_align`."""
+    """MPJPE after `procrustes_align`."""
     return mpjpe(procrustes_align(predicted, target, visible), target, visible)
 
 
 def pose_metrics(predicted: Tensor, target: Tensor, visible: Tensor) -> dict[str, float]:
-    """All metrics by name: `pck@0.1`, `pck@0.2`, `mpjpe_px`, `pa_mpjpe_px`."""
-    visible = visible.bool()
+    """The metrics of single frames by name: `pck@0.1`, `pck@0.2`, `mpjpe_px`, `pa_mpjpe_px`."""
+    return {name: mean_of(values) for name, values in frame_values(predicted, target, visible.bool()).items()}
+
+
+def frame_values(predicted: Tensor, target: Tensor, visible: Tensor) -> dict[str, Values]:
+    """What `pose_metrics` are the means of."""
+    aligned = procrustes_align(predicted, target, visible)
     return {
-        "pck@0.1": pck(predicted, target, visible, 0.1),
-        "pck@0.2": pck(predicted, target, visible, 0.2),
-        "mpjpe_px": mpjpe(predicted, target, visible),
-        "pa_mpjpe_px": pa_mpjpe(predicted, target, visible),
+        "pck@0.1": correct(predicted, target, visible, 0.1),
+        "pck@0.2": correct(predicted, target, visible, 0.2),
+        "mpjpe_px": (joint_errors(predicted, target), visible),
+        "pa_mpjpe_px": (joint_errors(aligned, target), visible),
     }
+
+
+def clip_values(predicted: Tensor, target: Tensor, visible: Tensor) -> dict[str, Values]:
+    """`frame_values`, `pel_mpjpe_px` and, of clips of three frames or more, `jitter_px`; of clips [..., T, 13, 2]."""
+    values = frame_values(predicted, target, visible)
+    values["pel_mpjpe_px"] = pelvis_errors(predicted, target, visible)
+    if target.shape[-3] >= 3:
+        values["jitter_px"] = acceleration_errors(predicted, target, visible)
+    return values
 
 
 def mean_pose(target: Tensor, visible: Tensor) -> Tensor:
     """The constant pose [J, 2] that guesses each joint at the mean of its visible positions: the baseline to beat."""
     weight = visible.reshape(-1, visible.shape[-1], 1).float()
     points = target.reshape(-1, *target.shape[-2:]).float()
-    return (points * weight).sum(dim=0) / weight.sum(dim=0).clamp(min=1)
+    # A joint that is not visible may have any coordinates, also none.
+    return torch.where(weight > 0, points, 0).sum(dim=0) / weight.sum(dim=0).clamp(min=1)
+
+
+def to_box(target: Tensor, visible: Tensor) -> Tensor:
+    """Joints [..., J, 2] relative to the middle of their frame's box, in units of its longer side."""
+    low, high = person_box(target, visible)
+    size = person_size(target, visible).clamp(min=1e-6)[..., None, None]
+    return (target.float() - ((low + high) / 2).unsqueeze(-2)) / size
+
+
+def from_box(pose: Tensor, target: Tensor, visible: Tensor) -> Tensor:
+    """`pose` [J, 2], relative as of `to_box`, put into the box of every frame of `target`: [..., J, 2]."""
+    low, high = person_box(target, visible)
+    size = person_size(target, visible)[..., None, None]
+    return ((low + high) / 2).unsqueeze(-2) + size * pose

@@ -1,0 +1,99 @@
+"""Accuracy of a pose model, wherever it runs, on labelled clips."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from svf_edge.runtimes.base import Progress, Result, no_progress
+from svf_edge.runtimes.evaluation_data import BASELINE_CLIPS, EvaluationClips, load_evaluation, training_clips
+from svf_edge.runtimes.evaluation_model import open_subject
+from svf_edge.tasks.bootstrap import LEVEL, RESAMPLES
+from svf_edge.tasks.pose_scores import PoseScores, Score, baselines, score_poses
+
+
+class EvalReport(Result):
+    """What a model reaches. `baselines` are predictors that look at no frame (`svf_edge.tasks.pose_scores`)."""
+
+    model: str
+    kind: str
+    runtime: str
+    data: str
+    description: str
+    clips: int
+    groups: int
+    frames: int
+    size: tuple[int, int]
+    scores: PoseScores
+    baselines: Mapping[str, Mapping[str, Score]]
+    baseline_clips: int
+    firing_rates: Mapping[str, float]
+    """Mean spikes per level of every LIF layer; empty on runtimes that are not asked for their spikes."""
+    interval_level: float
+    interval_resamples: int
+    seconds: float
+    """What running the model on all clips took."""
+
+    @property
+    def firing_rate(self) -> float | None:
+        """The mean over layers, where rates are known."""
+        return float(np.mean(list(self.firing_rates.values()))) if self.firing_rates else None
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A report with what its pictures are made of: the clips and the predicted joints `[N, T, 13, 2]`."""
+
+    report: EvalReport
+    data: EvaluationClips
+    points: Tensor
+
+
+def evaluate_model(
+    model: str | Path,
+    data: str = "synthetic",
+    runtime: str | None = None,
+    clips: int | None = None,
+    threads: int = 1,
+    progress: Progress = no_progress,
+) -> Evaluated:
+    """Evaluate `model` (`open_subject`) on `clips` clips of `data` (`load_evaluation`) on `runtime`.
+
+    Raises what these two raise.
+    """
+    progress("opening the model", 0.0)
+    with open_subject(model, runtime, threads) as subject:
+        found = load_evaluation(data, clips, subject.frames, subject.size, progress)
+        count = len(found.kinds)
+        start = time.perf_counter()
+        prediction = subject.predict(found.clips["frames"], lambda done: progress(subject.runtime, done / count))
+        seconds = time.perf_counter() - start
+        known = training_clips(subject.frames, subject.size, progress)
+    progress("intervals", 0.0)
+    guesses = baselines(found.clips, known)
+    report = EvalReport(
+        model=Path(model).name,
+        kind=subject.kind,
+        runtime=subject.runtime,
+        data=found.name,
+        description=found.description,
+        clips=count,
+        groups=len(set(found.groups)),
+        frames=subject.frames,
+        size=subject.size,
+        scores=score_poses(prediction.points, found.clips, found.groups, found.kinds),
+        baselines={
+            name: score_poses(guess, found.clips, found.groups, found.kinds).overall for name, guess in guesses.items()
+        },
+        baseline_clips=BASELINE_CLIPS,
+        firing_rates=prediction.rates,
+        interval_level=LEVEL,
+        interval_resamples=RESAMPLES,
+        seconds=seconds,
+    )
+    return Evaluated(report, found, prediction.points)

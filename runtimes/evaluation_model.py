@@ -1,0 +1,221 @@
+"""Anything that can be evaluated behind one door: checkpoints in PyTorch, programs and bundles on a runtime."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from svf_edge.errors import BadFile, SvfError, UnsupportedInput
+from svf_edge.model.config import ModelConfig, PoseHead
+from svf_edge.program import Program, load_program
+from svf_edge.runtimes.base import Runtime, Session
+from svf_edge.runtimes.registry import RUNTIMES, find_runtime
+from svf_edge.tasks.pose import decode
+from svf_edge.tasks.pose_evaluation import Prediction, predict
+
+if TYPE_CHECKING:
+    from svf_edge.export.bundle import Bundle
+    from svf_edge.model.network import SpikeVideoFormer
+
+TORCH = "torch"
+PREFERRED = ("onnxruntime packed", "onnxruntime portable", "reference")
+"""Where a program or bundle runs if nothing else is asked for: the first that can."""
+
+_TARGETS = {"onnxruntime": "onnx", "executorch": "executorch", "tensorrt": "tensorrt"}
+
+Count = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Subject(ABC):
+    """A loaded pose model: what it is, where it runs, the clips it takes, and the meta of its file."""
+
+    kind: str
+    runtime: str
+    config: ModelConfig
+    frames: int
+    meta: dict[str, Any]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the frames it takes."""
+        return self.config.frame_size
+
+    @abstractmethod
+    def predict(self, frames: Tensor, progress: Count) -> Prediction:
+        """Joints in clips uint8 `[N, T, 3, H, W]`; `progress` is told how many clips are done."""
+
+
+@dataclass(frozen=True)
+class _Network(Subject):
+    model: SpikeVideoFormer
+
+    def predict(self, frames: Tensor, progress: Count) -> Prediction:
+        return predict(self.model, frames, progress=progress)
+
+
+@dataclass(frozen=True)
+class _Running(Subject):
+    program: Program
+    session: Session
+    tapped: bool
+
+    def predict(self, frames: Tensor, progress: Count) -> Prediction:
+        (output,) = self.program.outputs
+        exponent = self.program.types[output.source].exponent
+        points: list[Tensor] = []
+        fired = dict.fromkeys((lif.name for lif in self.program.lifs), 0) if self.tapped else {}
+        for done, clip in enumerate(frames.numpy(), 1):
+            result = self.session.run(clip)
+            scores = result.outputs[output.name][:, :, 0, 0]
+            points.append(torch.from_numpy(decode(scores, pose_head(self.config), self.size, exponent).points))
+            for name in fired:
+                fired[name] += int(np.bitwise_count(result.spikes[name].view(np.uint32)).sum())
+            progress(done)
+        levels = {lif.name: lif.levels for lif in self.program.lifs}
+        rates = {
+            name: count / (len(frames) * levels[name] * int(np.prod(self.program.types[name].shape)))
+            for name, count in fired.items()
+        }
+        return Prediction(torch.stack(points), rates)
+
+
+@contextmanager
+def open_subject(path: str | Path, runtime: str | None = None, threads: int = 1) -> Iterator[Subject]:
+    """The pose model at `path`: a float or quantised checkpoint, a program, or a bundle folder.
+
+    `runtime` is the name of a runtime, the start of one ("onnxruntime"), or "torch" for checkpoints, their default; a
+    quantised checkpoint on another runtime is frozen, and a program exported, for the time being.
+
+    Raises `BadFile`, `UnsupportedInput` for a runtime that cannot run it or a model without a pose head, and what the
+    exporter and the runtime raise.
+    """
+    path = Path(path)
+    if path.is_dir():
+        from svf_edge.export.bundle import Bundle
+
+        bundle = Bundle.open(path)
+        with _on_runtime("bundle", bundle.program(), runtime, threads, bundle) as subject:
+            yield subject
+        return
+    if _holds_program(path):
+        with _on_runtime("program", load_program(path), runtime, threads) as subject:
+            yield subject
+        return
+    from svf_edge.model_store import load_model
+    from svf_edge.quant import is_quantised
+
+    model, meta = load_model(path)
+    _require_pose(model.config, path)
+    quantised = is_quantised(model)
+    if runtime in (None, TORCH):
+        kind = "quantised checkpoint" if quantised else "float checkpoint"
+        torch.set_num_threads(threads)
+        yield _Network(kind, TORCH, model.config, model.config.frames, meta, model)
+        return
+    if not quantised:
+        raise UnsupportedInput(
+            f"{path}: a float checkpoint runs in torch only, not on '{runtime}'; give the quantised model.safetensors"
+        )
+    from svf_edge.program.freeze import freeze
+
+    with _on_runtime("quantised checkpoint", freeze(model, meta=meta), runtime, threads) as subject:
+        yield subject
+
+
+def pose_head(config: ModelConfig) -> PoseHead:
+    """The pose head of a model that `open_subject` let pass."""
+    assert isinstance(config.head, PoseHead)
+    return config.head
+
+
+def _holds_program(path: Path) -> bool:
+    """Whether the file can be read and says that it holds a program; loading names what is wrong with any other."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = json.loads((file.metadata() or {}).get("svf_edge", "{}"))
+    except (SafetensorError, OSError, ValueError):
+        return False
+    return isinstance(header, dict) and header.get("kind") == "program"
+
+
+@contextmanager
+def _on_runtime(
+    kind: str, program: Program, name: str | None, threads: int, bundle: Bundle | None = None
+) -> Iterator[Subject]:
+    config = _config_of(program)
+    with tempfile.TemporaryDirectory() as scratch:
+        failure: SvfError | None = None
+        for runtime in _candidates(name):
+            try:
+                host = bundle if bundle is not None else _temporary(program, runtime, Path(scratch) / "bundle")
+                why = runtime.available(host)
+                if why is not None:
+                    raise UnsupportedInput(f"'{runtime.name}' cannot run it: {why}; choose another --runtime")
+                tapped = runtime.name == "reference"
+                session = runtime.open(host, threads=threads, taps=tapped)
+            except SvfError as error:
+                failure = failure or error
+                continue
+            with session:
+                steps = program.frames.shape[0]
+                yield _Running(kind, runtime.name, config, steps, dict(program.meta), program, session, tapped)
+            return
+        assert failure is not None
+        raise failure
+
+
+def _candidates(name: str | None) -> list[Runtime]:
+    if name is None:
+        return [RUNTIMES[preferred] for preferred in PREFERRED]
+    if name == TORCH:
+        raise UnsupportedInput("torch runs checkpoints, not programs and bundles; choose another --runtime")
+    if name in _TARGETS and name not in RUNTIMES:
+        return [runtime for runtime in RUNTIMES.values() if runtime.name.startswith(f"{name} ")]
+    return [find_runtime(name)]
+
+
+def _temporary(program: Program, runtime: Runtime, folder: Path) -> Bundle:
+    """`program` as a bundle for `runtime` alone."""
+    from svf_edge.export.bundle import write_bundle
+
+    targets = [target for prefix, target in _TARGETS.items() if runtime.name.startswith(prefix)]
+    return write_bundle(program, folder, {}, targets=targets)
+
+
+def _config_of(program: Program) -> ModelConfig:
+    """The configuration of the model that a program was frozen from. Raises `BadFile` where it was not recorded."""
+    try:
+        config = ModelConfig.model_validate(program.meta.get("model"))
+    except ValidationError as error:
+        raise BadFile(
+            "the program does not record the model it was frozen from, so its output cannot be read as joints; make "
+            "it again with `svf-edge freeze`"
+        ) from error
+    _require_pose(config, "the program")
+    return config
+
+
+def _require_pose(config: ModelConfig, where: str | Path) -> None:
+    from svf_edge.data.skeleton import NUM_JOINTS
+
+    if not isinstance(config.head, PoseHead) or config.head.joints != NUM_JOINTS:
+        raise UnsupportedInput(
+            f"{where}: a {config.head.kind} head is not evaluated; give a model of {NUM_JOINTS} joints"
+        )
+    if config.input != "pixels" or config.channels != 3:
+        raise UnsupportedInput(
+            f"{where}: takes {config.channels} channels of {config.input}; evaluation clips are RGB video (3 channels)"
+        )
