@@ -6,7 +6,7 @@ with an anti-aliasing filter.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -64,6 +64,26 @@ def iter_clips(path: str | Path, frames: int, size: tuple[int, int], stride: int
         )
 
 
+def read_frames(path: str | Path, indices: Sequence[int]) -> Frames:
+    """Whole RGB frames uint8 [N, 3, H, W] of a video, upright, at strictly ascending `indices`.
+
+    Decodes from the beginning, since seeking by frame number is not exact in every container. Raises BadFile for a
+    missing, unreadable or too short video and for one that changes its size on the way.
+    """
+    path = Path(path)
+    wanted = set(indices)
+    found = [_upright(frame) for k, frame in enumerate(islice(_decoded(path), indices[-1] + 1)) if k in wanted]
+    if len(found) < len(wanted):
+        raise BadFile(f"{path} is too short: frame {indices[-1]} is wanted and cannot be read; convert the video again")
+    for pixels in found:
+        if pixels.shape != found[0].shape:
+            raise BadFile(
+                f"{path} changes its frame size from {found[0].shape[1]}x{found[0].shape[0]} to "
+                f"{pixels.shape[1]}x{pixels.shape[0]}; convert it to one size"
+            )
+    return np.ascontiguousarray(np.stack(found).transpose(0, 3, 1, 2))
+
+
 def _check_arguments(frames: int, size: tuple[int, int], start: int, stride: int) -> None:
     if frames < 1 or min(size) < 1 or start < 0 or stride < 1:
         raise UnsupportedInput(
@@ -114,8 +134,7 @@ def _fit(frame: av.VideoFrame, size: tuple[int, int]) -> Frames:
         from PIL import Image
     except ModuleNotFoundError as error:
         raise MissingPackage("pillow", "video") from error
-    pixels = np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
-    pixels = np.rot90(pixels, frame.rotation // 90)  # phones store portrait video lying down; both count anticlockwise
+    pixels = _upright(frame)
     (height, width), (target_height, target_width) = pixels.shape[:2], size
     scale = min(height / target_height, width / target_width)
     high, wide = min(round(target_height * scale), height), min(round(target_width * scale), width)
@@ -123,3 +142,9 @@ def _fit(frame: av.VideoFrame, size: tuple[int, int]) -> Frames:
     region = Image.fromarray(np.ascontiguousarray(pixels[top : top + high, left : left + wide]))
     resized = region.resize((target_width, target_height), Image.Resampling.BILINEAR)
     return np.ascontiguousarray(np.asarray(resized, dtype=np.uint8).transpose(2, 0, 1))
+
+
+def _upright(frame: av.VideoFrame) -> Frames:
+    """uint8 [H, W, 3]."""
+    pixels = np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
+    return np.rot90(pixels, frame.rotation // 90)  # phones store portrait video lying down; both count anticlockwise
