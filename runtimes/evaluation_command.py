@@ -104,7 +104,7 @@ def tables(report: EvalReport) -> list[Table]:
         whole.add_row(name, *_cells(scores))
     kinds = table("By kind of clip", "kind")
     for kind, scores in report.scores.per_kind.items():
-        kinds.add_row(escape(kind), *_cells(scores))
+        kinds.add_row(escape(kind), *(_number(name, score.value) for name, score in scores.items()))
     joints = table("By joint", "joint")
     per_joint = report.scores.per_joint
     for joint in next(iter(per_joint.values())):
@@ -117,7 +117,7 @@ def _cells(scores: Mapping[str, Score]) -> list[str]:
     for name, score in scores.items():
         cell = _number(name, score.value)
         if score.low is not None:
-            cell += f"\n[dim]{_number(name, score.low)}–{_number(name, score.high)}[/]"
+            cell += f"\n[dim]{_number(name, score.low)}-{_number(name, score.high)}[/]"
         cells.append(cell)
     return cells
 

@@ -7,13 +7,19 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from svf_edge.tasks.pose_metrics import (
+    acceleration_errors,
+    clip_values,
+    from_box,
+    mean_of,
     mean_pose,
     mpjpe,
     pa_mpjpe,
     pck,
+    pelvis_errors,
     person_size,
     pose_metrics,
     procrustes_align,
+    to_box,
 )
 
 SQUARE = torch.tensor([[0.0, 0.0], [20.0, 0.0], [20.0, 10.0], [0.0, 10.0]])
@@ -95,3 +101,71 @@ def test_mean_pose_ignores_hidden_joints() -> None:
     visible = torch.stack([ALL, torch.tensor([True, True, True, False])])[:, None]
     expected = SQUARE + torch.tensor([[2.0], [2.0], [2.0], [0.0]])
     torch.testing.assert_close(mean_pose(target, visible), expected)
+
+
+def rotation(seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    q, _ = torch.linalg.qr(torch.randn(3, 3, generator=generator, dtype=torch.float64))
+    return (q * torch.linalg.det(q)).float()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_procrustes_undoes_similarities_in_space_but_no_reflection(seed: int) -> None:
+    target = torch.rand(13, 3, generator=torch.Generator().manual_seed(seed + 9))
+    visible = torch.ones(13, dtype=torch.bool)
+    moved = 3 * target @ rotation(seed) + torch.tensor([1.0, -2.0, 7.0])
+    torch.testing.assert_close(procrustes_align(moved, target, visible), target, atol=1e-4, rtol=0)
+    assert pa_mpjpe(moved * torch.tensor([1.0, 1.0, -1.0]), target, visible) > 0.05
+
+
+def test_hidden_joints_without_coordinates_leave_the_alignment_alone() -> None:
+    hidden = torch.tensor([True, True, True, False])
+    target = torch.where(hidden[:, None], SQUARE, torch.nan)
+    aligned = procrustes_align(SQUARE * 2 + 5, target, hidden)
+    torch.testing.assert_close(aligned, SQUARE, atol=1e-3, rtol=0)
+
+
+def people(seed: int = 0) -> Tensor:
+    return torch.rand(2, 5, 13, 2, generator=torch.Generator().manual_seed(seed)) * 64
+
+
+def test_pelvis_errors_ignore_a_shift_and_need_both_hips() -> None:
+    target = people()
+    visible = torch.ones(2, 5, 13, dtype=torch.bool)
+    visible[0, 0, 7] = False
+    errors, counted = pelvis_errors(target + 9, target, visible)
+    assert errors.max() < 1e-4
+    assert not counted[0, 0].any() and counted[0, 1:].all()
+    bent = target.clone()
+    bent[..., 0, 0] += 5  # the head alone
+    errors, _ = pelvis_errors(bent, target, visible)
+    assert errors[..., 0].mean() == pytest.approx(5, abs=1e-4) and errors[..., 1:].max() < 1e-4
+
+
+def test_jitter_by_hand() -> None:
+    target = people()
+    visible = torch.ones(2, 5, 13, dtype=torch.bool)
+    drifting = target + torch.arange(5.0)[:, None, None] * 3 + 20  # a steady motion shakes nothing
+    assert mean_of(acceleration_errors(drifting, target, visible)) < 1e-4
+    shaking = target.clone()
+    shaking[:, 2, :, 0] += 1  # second differences 1, -2, 1
+    values, counted = acceleration_errors(shaking, target, visible)
+    assert values.shape == (2, 3, 13) and counted.all()
+    assert mean_of((values, counted)) == pytest.approx(4 / 3, abs=1e-4)
+    visible[:, 0, 4] = False
+    _, counted = acceleration_errors(shaking, target, visible)
+    assert not counted[:, 0, 4].any() and counted[:, 1:].all()
+
+
+def test_short_clips_have_no_jitter() -> None:
+    target, visible = people()[:, :2], torch.ones(2, 2, 13, dtype=torch.bool)
+    assert "jitter_px" not in clip_values(target, target, visible)
+    assert "jitter_px" in clip_values(people(), people(), torch.ones(2, 5, 13, dtype=torch.bool))
+
+
+def test_box_coordinates_there_and_back() -> None:
+    target = people()[0, 0]
+    visible = torch.rand(13, generator=torch.Generator().manual_seed(3)) < 0.6
+    relative = to_box(target, visible)
+    assert relative[visible].abs().max() == pytest.approx(0.5)
+    torch.testing.assert_close(from_box(relative, target, visible), target, atol=1e-4, rtol=0)

@@ -1,0 +1,71 @@
+"""Scores over all, per joint and per kind, and the baselines that look at no frame."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from svf_edge.data.sample import PoseSample, stack_samples
+from svf_edge.data.skeleton import JOINT_NAMES
+from svf_edge.data.synthetic import SyntheticPoseDataset
+from svf_edge.tasks.pose_metrics import pose_metrics
+from svf_edge.tasks.pose_scores import baselines, score_poses
+
+KINDS = ["a", "b", "a", "b", "b"]
+
+
+@pytest.fixture(scope="module")
+def clips() -> PoseSample:
+    return stack_samples(SyntheticPoseDataset("val", 5, frames=4))
+
+
+def test_the_labels_themselves_score_best(clips: PoseSample) -> None:
+    scores = score_poses(clips["joints"], clips, range(5), KINDS)
+    assert scores.overall["pck@0.1"].value == 1 and scores.overall["pck@0.1"].low == 1
+    for name in ("mpjpe_px", "pa_mpjpe_px", "pel_mpjpe_px", "jitter_px"):
+        assert scores.overall[name].value == pytest.approx(0, abs=1e-3)
+
+
+def test_parts_add_up(clips: PoseSample) -> None:
+    noise = 6 * torch.randn(clips["joints"].shape, generator=torch.Generator().manual_seed(0))
+    predicted = clips["joints"] + noise
+    predicted[..., 5, :] += 30
+    scores = score_poses(predicted, clips, range(5), KINDS)
+    expected = pose_metrics(predicted, clips["joints"], clips["visible"])
+    for name, value in expected.items():
+        assert scores.overall[name].value == pytest.approx(value, abs=1e-4)
+        low, high = scores.overall[name].low, scores.overall[name].high
+        assert low is not None and high is not None and low < value < high
+    worst = max(JOINT_NAMES, key=lambda joint: scores.per_joint["mpjpe_px"][joint] or 0)
+    assert worst == JOINT_NAMES[5]
+    part = torch.tensor([kind == "b" for kind in KINDS])
+    alone = pose_metrics(predicted[part], clips["joints"][part], clips["visible"][part])
+    assert scores.per_kind["b"]["mpjpe_px"].value == pytest.approx(alone["mpjpe_px"], abs=1e-4)
+    assert scores.per_kind.keys() == {"a", "b"}
+
+
+def test_a_joint_that_is_never_seen_has_no_score(clips: PoseSample) -> None:
+    visible = clips["visible"].clone()
+    visible[..., 0] = False
+    blind = PoseSample(**{**clips, "visible": visible})  # type: ignore[typeddict-item]
+    scores = score_poses(clips["joints"] + 1, blind, range(5), KINDS)
+    assert scores.per_joint["mpjpe_px"]["head"] is None
+    assert scores.per_joint["mpjpe_px"]["left_hip"] == pytest.approx(2**0.5, abs=1e-3)
+
+
+def test_baselines_scale_with_the_frame_and_look_at_no_pixel(clips: PoseSample) -> None:
+    known = stack_samples(SyntheticPoseDataset("train", 6, frames=4, size=(32, 32)))
+    guesses = baselines(clips, known)
+    placed = guesses["mean pose"]
+    assert placed.shape == clips["joints"].shape and torch.equal(placed[0, 0], placed[4, 3])
+    middle = placed[0, 0].mean(0)  # fitted on frames half as large
+    assert 16 < middle[0] < 48 and 16 < middle[1] < 48
+    black = PoseSample(**{**clips, "frames": torch.zeros_like(clips["frames"])})  # type: ignore[typeddict-item]
+    for name, guess in baselines(black, known).items():
+        assert torch.equal(guess, guesses[name])
+    # Told the box, a guess cannot be far off: closer than one that is not.
+    errors = [
+        pose_metrics(guess, clips["joints"], clips["visible"])["mpjpe_px"]
+        for guess in (guesses["mean pose in the labelled box"], placed)
+    ]
+    assert errors[0] < errors[1]
