@@ -43,6 +43,16 @@ class Clip(NamedTuple):
     joints3d: Array
     motion: int
 
+    def sample(self) -> PoseSample:
+        """The same as tensors, which share memory with the arrays."""
+        return PoseSample(
+            frames=torch.from_numpy(self.frames),
+            joints=torch.from_numpy(self.joints),
+            visible=torch.from_numpy(self.visible),
+            joints3d=torch.from_numpy(self.joints3d),
+            motion=torch.tensor(self.motion),
+        )
+
 
 class SyntheticPoseDataset(Dataset[PoseSample]):
     """`length` clips of `frames` frames of `size` (height, width); item i depends on (split, seed, i) alone.
@@ -70,14 +80,7 @@ class SyntheticPoseDataset(Dataset[PoseSample]):
     def __getitem__(self, index: int) -> PoseSample:
         if not 0 <= index < self.length:
             raise IndexError(index)
-        clip = self.render(index)
-        return PoseSample(
-            frames=torch.from_numpy(clip.frames),
-            joints=torch.from_numpy(clip.joints),
-            visible=torch.from_numpy(clip.visible),
-            joints3d=torch.from_numpy(clip.joints3d),
-            motion=torch.tensor(clip.motion),
-        )
+        return self.render(index).sample()
 
     def render(self, index: int) -> Clip:
         """Clip `index` as numpy arrays."""
@@ -124,9 +127,9 @@ def render_clip(
         patterns.append(their.pattern)
     layer = rasterise(join_capsules(people), camera, _random_light(rng), np.stack(patterns), size)
     layer.draw(image)
-    hidden = (
-        _behind_others(layer.parts(), len(people[0]), joints) if len(people) > 1 else np.zeros(joints.shape[:2], bool)
-    )
+    hidden = np.zeros(joints.shape[:2], dtype=bool)
+    if len(people) > 1:
+        hidden = _behind_others(layer.parts(), len(people[0]), joints)
     if rng.random() < OBJECT_SHARE:
         hidden |= _draw_object(rng, image, joints, shift)
 

@@ -1,0 +1,102 @@
+"""Cheap changes of a finished clip: mirror, time, place, scale, turn, light and colour."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample
+
+from svf_edge.data.sample import PoseSample
+from svf_edge.data.skeleton import FLIP_ORDER
+
+_ORDER = list(FLIP_ORDER)
+
+
+def augment(clip: PoseSample, rng: np.random.Generator) -> PoseSample:
+    """A random variation of `clip`; the same generator state gives the same one. The clip is left as it was."""
+    if rng.random() < 0.5:
+        clip = mirrored(clip)
+    if rng.random() < 0.3:
+        clip = reversed_in_time(clip)
+    if rng.random() < 0.7:
+        angle = float(rng.normal(0, np.radians(5)))
+        scale = float(np.exp(rng.normal(0, 0.1)))
+        height, width = clip["frames"].shape[-2:]
+        shift = rng.normal(0, 0.04, 2) * (width, height)
+        clip = moved(clip, angle, scale, (float(shift[0]), float(shift[1])))
+    gain = rng.uniform(0.75, 1.25) * (1 + rng.uniform(-0.08, 0.08, 3))
+    return recoloured(clip, gain.astype(np.float32), float(rng.uniform(0.75, 1.25)), float(rng.uniform(0.5, 1.3)))
+
+
+def mirrored(clip: PoseSample) -> PoseSample:
+    """Left and right exchanged, in the picture and among the joints."""
+    width = clip["frames"].shape[-1]
+    joints, joints3d = clip["joints"][:, _ORDER].clone(), clip["joints3d"][:, _ORDER].clone()
+    joints[..., 0] = width - joints[..., 0]
+    joints3d[..., 0] *= -1
+    return PoseSample(
+        frames=clip["frames"].flip(-1),
+        joints=joints,
+        visible=clip["visible"][:, _ORDER],
+        joints3d=joints3d,
+        motion=clip["motion"],
+    )
+
+
+def reversed_in_time(clip: PoseSample) -> PoseSample:
+    """Played backwards. The motion keeps its name."""
+    return PoseSample(
+        frames=clip["frames"].flip(0),
+        joints=clip["joints"].flip(0),
+        visible=clip["visible"].flip(0),
+        joints3d=clip["joints3d"].flip(0),
+        motion=clip["motion"],
+    )
+
+
+def moved(clip: PoseSample, angle: float, scale: float, shift: tuple[float, float]) -> PoseSample:
+    """Turned clockwise by `angle` (radians) and scaled about the centre, then shifted (pixels).
+
+    What comes in from outside repeats the border. 3-D joints turn about the optical axis.
+    """
+    count, _, height, width = clip["frames"].shape
+    cos, sin = float(np.cos(angle)), float(np.sin(angle))
+    turn = torch.tensor([[cos, -sin], [sin, cos]], dtype=torch.float32)
+    back = turn.T / scale  # from a place in the new picture to its place in the old
+    half = torch.tensor([width / 2, height / 2], dtype=torch.float32)
+    offset = torch.tensor(shift, dtype=torch.float32)
+    theta = torch.cat([back * half / half[:, None], (-(back @ offset) / half)[:, None]], dim=1)
+    grid = affine_grid(theta[None], [1, 1, height, width], align_corners=False).expand(count, -1, -1, -1)
+    frames = grid_sample(clip["frames"].float(), grid, "bilinear", "border", align_corners=False)
+    joints = (clip["joints"] - half) @ (scale * turn.T) + half + offset
+    joints3d = clip["joints3d"].clone()
+    joints3d[..., :2] = joints3d[..., :2] @ turn.T
+    shown = ((joints >= 0) & (joints < 2 * half)).all(dim=-1)
+    return PoseSample(
+        frames=_to_bytes(frames),
+        joints=joints,
+        visible=clip["visible"] & shown,
+        joints3d=joints3d,
+        motion=clip["motion"],
+    )
+
+
+def recoloured(clip: PoseSample, gain: np.ndarray, contrast: float, saturation: float) -> PoseSample:
+    """Every colour channel multiplied by `gain` [3]; contrast about the mean, saturation about grey (1: as is)."""
+    frames = clip["frames"].float()
+    grey = frames.mean(dim=1, keepdim=True)
+    frames = grey + (frames - grey) * saturation
+    middle = grey.mean()
+    frames = (middle + (frames - middle) * contrast) * torch.from_numpy(gain)[:, None, None]
+    return PoseSample(
+        frames=_to_bytes(frames),
+        joints=clip["joints"],
+        visible=clip["visible"],
+        joints3d=clip["joints3d"],
+        motion=clip["motion"],
+    )
+
+
+def _to_bytes(frames: Tensor) -> Tensor:
+    return frames.round_().clamp_(0, 255).to(torch.uint8)
