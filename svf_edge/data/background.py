@@ -24,7 +24,7 @@ def panoramas() -> tuple[Image8, ...]:
 @lru_cache(maxsize=1)
 def textures() -> tuple[Array, ...]:
     """The shipped grey textures, float32 [H, W] with mean 1."""
-    return tuple(np.float32(grey / grey.mean()) for grey in _load("texture_", "L", 1))
+    return tuple((grey / grey.mean()).astype(np.float32) for grey in _load("texture_", "L", 1))
 
 
 def _load(prefix: str, mode: str, zoom: int) -> list[Image8]:
@@ -103,7 +103,8 @@ def photograph(rng: np.random.Generator, size: tuple[int, int], pitch: float, ro
     row = np.clip(latitude + np.float32(height / 2), 0, height - 1).astype(np.int64)
     seen = panorama.reshape(-1, 3)[row * width + column % width]
     tint = rng.uniform(0.75, 1.2) * (1 + rng.uniform(-0.12, 0.12, 3)) / 255
-    return np.asarray(seen * tint.astype(np.float32), dtype=np.float32)
+    rows = seen.reshape(size[0], -1) * np.tile(tint.astype(np.float32), size[1])  # numpy is slow along an axis of three
+    return np.asarray(rows.reshape(*size, 3), dtype=np.float32)
 
 
 def _procedural(rng: np.random.Generator, size: tuple[int, int]) -> Array:

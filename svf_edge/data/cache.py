@@ -78,7 +78,7 @@ class Identity:
         source = [self.split, self.seed, self.generator, index, clip.motion]
         value = zlib.crc32(json.dumps(source).encode())
         for part in (clip.frames, clip.joints, clip.visible, clip.joints3d):
-            value = zlib.crc32(np.ascontiguousarray(part), value)
+            value = zlib.crc32(part.tobytes(), value)
         return value
 
 
@@ -159,7 +159,13 @@ class CachedPoseDataset(Dataset[PoseSample]):
         if file not in self._files:
             self._files[file] = _open(self.folder, self.identity, file)
         stored = self._files[file][place]
-        clip = Clip(*(np.array(stored[name]) for name in Clip._fields[:4]), int(stored["motion"]))
+        clip = Clip(
+            frames=np.array(stored["frames"]),
+            joints=np.array(stored["joints"]),
+            visible=np.array(stored["visible"]),
+            joints3d=np.array(stored["joints3d"]),
+            motion=int(stored["motion"]),
+        )
         if self.identity.checksum(clip, index) != stored["check"]:
             raise BadFile(
                 f"{_path(self.folder, file)}: clip {index} is damaged or of another data set; "

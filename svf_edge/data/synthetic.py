@@ -127,7 +127,7 @@ def render_clip(
         patterns.append(their.pattern)
     layer = rasterise(join_capsules(people), camera, _random_light(rng), np.stack(patterns), size)
     layer.draw(image)
-    hidden = np.zeros(joints.shape[:2], dtype=bool)
+    hidden: NDArray[np.bool_] = np.zeros(joints.shape[:2], dtype=bool)
     if len(people) > 1:
         hidden = _behind_others(layer.parts(), len(people[0]), joints)
     if rng.random() < OBJECT_SHARE:
@@ -136,7 +136,7 @@ def render_clip(
     if exposures == 2:
         image = image.reshape(frames, 2, *image.shape[1:]).mean(axis=1)
         joints, joints3d = (x.reshape(frames, 2, *x.shape[1:]).mean(axis=1) for x in (joints, joints3d))
-        hidden = hidden.reshape(frames, 2, -1).all(axis=1)
+        hidden = np.asarray(hidden.reshape(frames, 2, -1).all(axis=1))
     inside = np.all((joints >= 0) & (joints < np.array([size[1], size[0]])), axis=-1)
     return Clip(expose(rng, image), joints, inside & ~hidden, joints3d.astype(np.float32), motion.label)
 

@@ -45,7 +45,7 @@ def test_the_mirror_swaps_sides_and_undoes_itself() -> None:
     left, right = other["joints3d"][0, 1], clip["joints3d"][0, 2]
     torch.testing.assert_close(left, right * torch.tensor([-1.0, 1, 1]))
     back = mirrored(other)
-    assert all(torch.equal(back[name], clip[name]) for name in ("frames", "joints", "visible", "joints3d"))  # type: ignore[literal-required]
+    assert all(torch.equal(back[name], clip[name]) for name in ("frames", "joints", "visible", "joints3d"))
 
 
 def test_time_runs_backwards_for_frames_and_labels() -> None:

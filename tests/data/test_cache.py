@@ -166,6 +166,6 @@ def test_passes_shuffle_and_variations_depend_on_seed_and_item_alone(rendered: P
 @pytest.mark.parametrize("bad", [{"clips_per_file": 0}, {"processes": 0}])
 def test_bad_numbers_are_refused(tmp_path: Path, bad: dict[str, int]) -> None:
     with pytest.raises(UnsupportedInput):
-        render_cache(tmp_path, clips(), progress=False, **bad)  # type: ignore[arg-type]
+        render_cache(tmp_path, clips(), progress=False, **bad)
     with pytest.raises(UnsupportedInput):
         CachedPoseDataset(tmp_path, passes=0)
