@@ -19,8 +19,10 @@ Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Rate = Annotated[float, Field(gt=0, le=1)]
 
-MACHINE: Final = frozenset({"accelerator", "devices", "num_nodes", "strategy", "workers", "threads"})
-"""Entries that say where a run computes. A run may go on elsewhere: they do not tell one run from another."""
+MACHINE: Final = frozenset(
+    {"accelerator", "devices", "num_nodes", "strategy", "workers", "threads", "pictures"}
+)
+"""Entries that say where a run computes, not what. A run may go on with others."""
 
 
 class _Frozen(BaseModel):
@@ -87,6 +89,8 @@ class TrainConfig(_Frozen):
     """Lightning's name of how devices work together, such as `ddp`."""
     workers: Annotated[int, Field(ge=0)] = 1
     threads: Count = 1
+    pictures: bool = True
+    """Whether curves, rates and examples are drawn as it goes (by matplotlib, where it is installed)."""
 
     @property
     def processes(self) -> int:

@@ -29,6 +29,7 @@ ema_decay: 0.9
 rate_warmup: 0.5
 stream_chunks: 2
 workers: 0
+pictures: false
 """
 
 

@@ -54,6 +54,7 @@ def draw_curves(rows: Sequence[Row], path: Path) -> None:
         for end in _phase_ends(rows):
             axes.axvline(end, color="grey", linewidth=0.8, linestyle=":")
         axes.set(title=title, xlabel="epoch")
+        axes.locator_params(axis="x", integer=True)
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small")
     _write(figure, path)
@@ -65,11 +66,15 @@ def draw_rates(rows: Sequence[Row], path: Path) -> None:
     rates = np.array([[row.get(name, np.nan) for row in rows] for name in layers], dtype=float)
     figure = _figure(5 + min(len(rows), 100) * 0.12, 1.5 + len(layers) * 0.22)
     axes = figure.subplots()
-    image = axes.imshow(rates, aspect="auto", vmin=0, vmax=max(0.2, float(np.nanmax(rates))), cmap="viridis")
+    extent = (0.5, len(rows) + 0.5, len(layers) - 0.5, -0.5)
+    image = axes.imshow(
+        rates, extent=extent, aspect="auto", vmin=0, vmax=max(0.2, float(np.nanmax(rates))), cmap="viridis"
+    )
     for end in _phase_ends(rows):
-        axes.axvline(end - 1, color="white", linewidth=1)
+        axes.axvline(end, color="white", linewidth=1)
     axes.set_yticks(range(len(layers)), [name.removeprefix(RATE_PREFIX) for name in layers], fontsize="x-small")
-    axes.set(xlabel="epoch (from 0)", title="spikes per level")
+    axes.locator_params(axis="x", integer=True)
+    axes.set(xlabel="epoch", title="spikes per level")
     figure.colorbar(image, ax=axes)
     _write(figure, path)
 

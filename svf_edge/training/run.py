@@ -129,7 +129,7 @@ def train(config: TrainConfig, folder: str | Path) -> Path:
     if paths[-1].exists():
         _announce(f"{paths[-1]} is there already: nothing to do")
         return paths[-1]
-    if not importlib.util.find_spec("matplotlib"):
+    if config.pictures and not importlib.util.find_spec("matplotlib"):
         _announce("no pictures: matplotlib is not installed (pip install 'svf-edge[report]')")
     run = Run(config, folder, stack_samples(clips), History(folder), float_terms, qat_terms)
     before: Path | None = None

@@ -34,7 +34,7 @@ PATIENCE: Final = 3
 """Epochs after which a layer that passes on nothing is named."""
 
 EXAMPLES: Final = 8
-_REDRAW: Final = 20.0  # seconds between two drawings of the pictures
+_DRAWING: Final = 0.05  # share of the time that pictures may take
 
 
 class PoseTraining(lightning.LightningModule):
@@ -70,7 +70,7 @@ class PoseTraining(lightning.LightningModule):
         self._sums: dict[str, Tensor] = {}
         self._batches = 0
         self._started = 0.0
-        self._drawn = -math.inf
+        self._draw_after = -math.inf
         self._idle: dict[str, int] = {}
 
     @property
@@ -115,7 +115,14 @@ class PoseTraining(lightning.LightningModule):
                 f"train into another folder with a lower learning rate than {self.phase.learning_rate}"
             )
         rate = torch.stack(list(rates.values())).mean()
-        self._count({"loss": loss, **{f"loss/{name}": part for name, part in losses.items()}, "rate": rate})
+        self._count(
+            {
+                "loss": loss,
+                **{f"loss/{name}": part for name, part in losses.items()},
+                "rate": rate,
+                "learning_rate": loss.new_tensor(self.trainer.optimizers[0].param_groups[0]["lr"]),
+            }
+        )
         self.log_dict({"loss": loss.detach(), "rate": rate.detach()}, prog_bar=True)
         return loss
 
@@ -133,7 +140,6 @@ class PoseTraining(lightning.LightningModule):
             "epoch": self.current_epoch + 1,
             "step": self.global_step,
             **means,
-            "learning_rate": self.trainer.optimizers[0].param_groups[0]["lr"],
             **{f"val/{name}": value for name, value in metrics.items()},
             **{f"rate/{name}": value for name, value in rates.items()},
             "seconds": time.monotonic() - self._started,
@@ -218,8 +224,10 @@ class PoseTraining(lightning.LightningModule):
                 )
 
     def _draw(self, points: Tensor) -> None:
-        last = self.current_epoch + 1 == self.phase.epochs
-        if not importlib.util.find_spec("matplotlib") or (time.monotonic() - self._drawn < _REDRAW and not last):
+        if not self.config.pictures or not importlib.util.find_spec("matplotlib"):
+            return
+        started = time.monotonic()
+        if started < self._draw_after and self.current_epoch + 1 < self.phase.epochs:
             return
         folder, rows = self.history.folder, self.history.rows
         draw_curves(rows, folder / "curves.png")
@@ -228,7 +236,8 @@ class PoseTraining(lightning.LightningModule):
         some = torch.linspace(0, len(points) - 1, min(EXAMPLES, len(points))).long()
         frames, joints = clips["frames"][some, middle], clips["joints"][some, middle]
         draw_examples(frames, joints, points[some, middle], folder / "examples.png")
-        self._drawn = time.monotonic()
+        now = time.monotonic()
+        self._draw_after = now + (now - started) / _DRAWING
 
 
 def moving_average(model: nn.Module, decay: float) -> AveragedModel:
