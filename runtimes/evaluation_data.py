@@ -16,7 +16,7 @@ from svf_edge.errors import BadFile, UnsupportedInput
 from svf_edge.runtimes.base import Progress, no_progress
 from svf_edge.shipped import REAL_LABELS
 
-BASELINE_CLIPS = 256
+BASELINE_CLIPS = 128
 """Training clips that the baselines are fitted on."""
 
 
@@ -32,7 +32,7 @@ class EvaluationClips:
 
 
 def load_evaluation(
-    data: str, count: int | None, frames: int, size: tuple[int, int], show: Progress
+    data: str, count: int | None, frames: int, size: tuple[int, int], show: Progress = no_progress
 ) -> EvaluationClips:
     """`count` clips of `frames` frames of `size` (height, width), or all there are (500 of synthetic ones).
 
