@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from svf_edge.contract import INT8_MAX
 from svf_edge.errors import UnsupportedInput
+from svf_edge.packing import pack_weights
 from svf_edge.program import Add, Attention, Conv, Lif, Node, Program
 from svf_edge.program.ranges import prove
 
@@ -96,7 +97,9 @@ class PackedModule(_ProgramModule):
         for node in program.nodes:
             match node:
                 case Conv():
-                    self.keep(node, "weight", node.weight.transpose(2, 3, 1, 0))
+                    weight = np.ascontiguousarray(node.weight.transpose(2, 3, 1, 0))
+                    small = node.weight_bits < 8
+                    self.keep(node, "weight", pack_weights(weight, node.weight_bits) if small else weight)
                     self.keep(node, "bias", node.bias)
                     self.keep(node, "shift", node.shift)
                 case Lif():
@@ -123,7 +126,11 @@ class PackedModule(_ProgramModule):
                 return self._attention(node, values)
 
     def _conv(self, node: Conv, x: Tensor) -> Tensor:
-        constants = (self.constant(node, label) for label in ("weight", "bias", "shift"))
+        weight, bias, shift = (self.constant(node, label) for label in ("weight", "bias", "shift"))
+        if node.weight_bits < 8:
+            outs, per_group, *kernel = node.weight.shape
+            weight = torch.ops.svf.unpack_weights(weight, node.weight_bits, [*kernel, per_group, outs])
+        constants = (weight, bias, shift)
         geometry = (list(node.stride), list(node.padding), node.groups)
         saturate = node.out == "int8"
         kind = self.program.types[node.source].kind

@@ -9,12 +9,18 @@ from svf_edge.errors import ContractMismatch
 NUMERIC_VERSION = 1
 PACKING_VERSION = 1
 
-WEIGHT_MAX = 127
 INT8_MAX = 127
+WEIGHT_BITS = (8, 4, 2)
+"""Widths that weights may have."""
 
 INT32_LIMIT = 2**31 - 1
 FLOAT32_LIMIT = 2**24
 """Sums of integers are exact in float32, in any order, while the sum of absolute values stays below this."""
+
+
+def weight_limit(bits: int) -> int:
+    """Largest absolute value of a weight of `bits` bits: 127, 7 or 1."""
+    return (1 << (bits - 1)) - 1
 
 
 def check_version(name: str, found: object, expected: int, path: str | Path) -> None:

@@ -11,7 +11,7 @@ from svf_edge.checkpoint import Checkpoint
 from svf_edge.errors import BadFile, UnsupportedInput
 from svf_edge.model.config import parse_config
 from svf_edge.model.network import SpikeVideoFormer
-from svf_edge.quant import inner_exponents, is_quantised, quantise
+from svf_edge.quant import fix_weight_exponents, inner_exponents, is_quantised, quantise, weight_bits_of
 
 
 def save_model(model: SpikeVideoFormer, path: str | Path, meta: Mapping[str, Any]) -> None:
@@ -20,6 +20,7 @@ def save_model(model: SpikeVideoFormer, path: str | Path, meta: Mapping[str, Any
         "model": model.config.model_dump(mode="json"),
         "phase": "qat" if is_quantised(model) else "float",
         "exponents": inner_exponents(model),
+        "weight_bits": weight_bits_of(model),
     }
     Checkpoint(config, model.state_dict(), meta).save(path)
 
@@ -35,7 +36,8 @@ def load_model(path: str | Path) -> tuple[SpikeVideoFormer, dict[str, Any]]:
     try:
         model = SpikeVideoFormer(parse_config(checkpoint.config["model"]))
         if checkpoint.config["phase"] == "qat":
-            model = quantise(model, checkpoint.config["exponents"])
+            model = quantise(model, checkpoint.config["exponents"], checkpoint.config.get("weight_bits"))
+            fix_weight_exponents(model, checkpoint.state)
         model.load_state_dict(dict(checkpoint.state))
     except (AttributeError, KeyError, TypeError, RuntimeError, UnsupportedInput) as error:
         lines = str(error).splitlines()

@@ -1,4 +1,4 @@
-"""The packing contract: spikes as int32 words (docs/contract.md, "Packing")."""
+"""The packing contract: spikes as int32 words, small weights as bytes (docs/contract.md, "Packing")."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import hashlib
 
 import numpy as np
 from numpy.typing import NDArray
+
+from svf_edge.contract import weight_limit
 
 WORD_BITS = 32
 
@@ -61,3 +63,33 @@ def unpack_spikes(words: Words, channels: int, levels: int = 1) -> NDArray[np.in
 def digest(words: Words) -> str:
     """SHA-256 of packed words as little-endian bytes in row order."""
     return hashlib.sha256(np.ascontiguousarray(words.astype("<i4", copy=False)).tobytes()).hexdigest()
+
+
+def pack_weights(weight: NDArray[np.int8], bits: int) -> NDArray[np.uint8]:
+    """Weights of `bits` (4 or 2) bits as bytes `[ceil(size * bits / 8)]`: two's complement fields in row order.
+
+    The first weight lies in the lowest bits of the first byte; the last byte is filled with zeros. Raises `ValueError`
+    for a weight that does not fit.
+    """
+    limit = weight_limit(bits)
+    if weight.size and int(np.abs(weight.astype(np.int16)).max()) > limit:
+        raise ValueError(f"a weight is outside -{limit}..{limit}, which {bits} bits hold")
+    per_byte = 8 // bits
+    fields = np.zeros(-(-weight.size // per_byte) * per_byte, dtype=np.uint8)
+    fields[: weight.size] = weight.reshape(-1).view(np.uint8) & (2**bits - 1)
+    places = np.arange(per_byte, dtype=np.uint8) * np.uint8(bits)
+    return np.bitwise_or.reduce(fields.reshape(-1, per_byte) << places, axis=1)
+
+
+def unpack_weights(packed: NDArray[np.uint8], bits: int, shape: tuple[int, ...]) -> NDArray[np.int8]:
+    """Inverse of `pack_weights`: int8 of `shape`. Raises `ValueError` for a wrong size or bits set behind the end."""
+    per_byte = 8 // bits
+    size = int(np.prod(shape, dtype=np.int64))
+    if packed.dtype != np.uint8 or packed.shape != (-(-size // per_byte),):
+        raise ValueError(f"{packed.dtype} {list(packed.shape)} does not hold {size} weights of {bits} bits")
+    places = np.arange(per_byte, dtype=np.uint8) * np.uint8(bits)
+    fields = ((packed[:, None] >> places) & np.uint8(2**bits - 1)).reshape(-1)
+    if fields[size:].any():
+        raise ValueError("a bit behind the last weight is set")
+    high = 1 << (bits - 1)
+    return ((fields[:size].astype(np.int16) ^ high) - high).astype(np.int8).reshape(shape)

@@ -1,16 +1,18 @@
 """Quantisation-aware training: the integer contract (docs/contract.md) computed exactly in float.
 
-`quantise` replaces every convolution (BatchNorm folded first) by one with int8 weights and a power-of-two scale per
-output channel, and puts membranes and the residual stream on a grid of `2^-fraction_bits`. Forward values are integers
-times powers of two, exact in float32 as long as the program's float32 range proof holds; gradients pass straight
-through every rounding. `integers()` of a layer gives the very numbers its forward pass used.
+`quantise` replaces every convolution (BatchNorm folded first) by one with 8-, 4- or 2-bit weights and a power-of-two
+scale per output channel, and puts membranes and the residual stream on a grid of `2^-fraction_bits`. Forward values are
+integers times powers of two, exact in float32 as long as the program's float32 range proof holds; gradients pass
+straight through every rounding. `integers()` of a layer gives the very numbers its forward pass used.
 """
 
 from __future__ import annotations
 
 import copy
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
@@ -18,7 +20,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from svf_edge.contract import INT8_MAX
+from svf_edge.contract import INT8_MAX, WEIGHT_BITS, weight_limit
 from svf_edge.errors import MissingPackage, UnsupportedInput
 from svf_edge.model.config import ModelConfig
 from svf_edge.model.heads import SpatialMean
@@ -73,8 +75,30 @@ class ConvIntegers:
     shift: Tensor
 
 
+def best_exponents(weight: Tensor, bits: int, finest: int) -> Tensor:
+    """int64 `[Cout]`: the units `2^-e` in which rounding `weight` to `bits` bits costs each channel the least error.
+
+    Clipping is allowed where it pays; no exponent is above `finest`.
+    """
+    flat = weight.detach().flatten(1).double()
+    limit = weight_limit(bits)
+    largest = flat.abs().amax(1).clamp(min=2.0**-60)
+    coarsest = torch.floor(torch.log2(limit / largest)).clamp(max=finest)  # clips nothing
+    candidates = torch.stack([(coarsest + finer).clamp(max=finest) for finer in range(-1, 4)])
+    scale = 2.0 ** candidates[..., None]
+    error = ((flat * scale).round().clamp(-limit, limit) / scale - flat).square().sum(-1)
+    return candidates.gather(0, error.argmin(0, keepdim=True))[0].long()
+
+
 class QuantConv(nn.Module):
-    """A contract convolution on `[T, B, C, H, W]`: int8 weights, bias with the rounding half in it, shift, floor."""
+    """A contract convolution on `[T, B, C, H, W]`: small integer weights, bias with the rounding half in it, shift,
+    floor.
+
+    8-bit weights take the smallest unit that holds the channel's largest weight, anew at every step. Below 8 bits, and
+    wherever calibration chose it, the unit of a channel is fixed: `2^-weight_exponent`.
+    """
+
+    weight_exponent: Tensor | None
 
     def __init__(
         self,
@@ -87,6 +111,7 @@ class QuantConv(nn.Module):
         in_exponent: int,
         out_exponent: int,
         saturate: bool,
+        weight_bits: int = 8,
     ) -> None:
         super().__init__()
         outputs, per_group, *kernel = weight.shape
@@ -111,9 +136,28 @@ class QuantConv(nn.Module):
         self.in_exponent = in_exponent
         self.out_exponent = out_exponent
         self.saturate = saturate
+        self.weight_bits = weight_bits
+        self.finest = finest
+        self.register_buffer("weight_exponent", None)
+        if weight_bits < max(WEIGHT_BITS):
+            self.narrow(weight_bits)
+
+    def narrow(self, bits: int) -> None:
+        """Give the weights `bits` bits, in the units that `best_exponents` finds."""
+        self.weight_bits = bits
+        self.fix(best_exponents(self.conv.weight, bits, self.finest))
+
+    def fix(self, exponent: Tensor) -> None:
+        """Fix the units of the weights: `exponent` integer `[Cout]`, clamped to what the layer's shift allows."""
+        self.weight_exponent = exponent.clamp(max=self.finest).to(torch.int8).to(self.bias.device)
 
     def _weight(self) -> tuple[Tensor, Tensor]:
         """Quantised weight, and the exponent of its unit per output channel (int64)."""
+        if self.weight_exponent is not None:
+            exponent, limit = self.weight_exponent.long(), weight_limit(self.weight_bits)
+            unit = (2.0 ** -exponent.double()).to(self.conv.weight.dtype)[:, None, None, None]
+            inside = torch.clamp(self.conv.weight, -limit * unit, limit * unit)
+            return through(inside, torch.round(inside.detach() / unit) * unit), exponent
         quantised = self.conv.quant_weight()
         scale = quantised.scale.detach().flatten()
         return quantised.value, 1 - torch.frexp(scale).exponent.long()
@@ -198,15 +242,52 @@ def attention_fraction(config: ModelConfig, width: int) -> int:
     return max(0, min(8, _DRIVE_LIMIT.bit_length() - 1 - (bound - 1).bit_length()))
 
 
-def quantise(model: SpikeVideoFormer, exponents: Mapping[str, int]) -> SpikeVideoFormer:
+def weight_layers(model: nn.Module) -> tuple[str, ...]:
+    """Module paths of the layers that hold quantised weights (or will: a float model's), in running order."""
+    return tuple(name for name, module in model.named_modules() if isinstance(module, ConvNorm | QuantConv))
+
+
+def expand_weight_bits(model: nn.Module, default: int, overrides: Mapping[str, int] | None = None) -> dict[str, int]:
+    """Bits of every weight layer of `model`: those of the first pattern in `overrides` that fits its path, or `default`.
+
+    Patterns are shell patterns over module paths: `{"backbone.0.*": 8, "*.mlp.*": 2}`. Raises `UnsupportedInput` for
+    a number of bits that the contract lacks and for a pattern that fits no layer.
+    """
+    layers = weight_layers(model)
+    bits: dict[str, int] = {}
+    for pattern, width in (overrides or {}).items():
+        fitting = [name for name in layers if fnmatchcase(name, pattern)]
+        if not fitting:
+            close = difflib.get_close_matches(pattern, layers, n=1, cutoff=0.0)
+            raise UnsupportedInput(f"weight_bits: no layer is called '{pattern}'; the closest is '{close[0]}'")
+        bits = dict.fromkeys(fitting, width) | bits
+    bits = {name: bits.get(name, default) for name in layers}
+    for name, width in bits.items():
+        if width not in WEIGHT_BITS:
+            raise UnsupportedInput(f"{name}: weights of {width!r} bits; use one of {', '.join(map(str, WEIGHT_BITS))}")
+    return bits
+
+
+def quantise(
+    model: SpikeVideoFormer, exponents: Mapping[str, int], weight_bits: Mapping[str, int] | None = None
+) -> SpikeVideoFormer:
     """A copy of a float model that computes the integer contract, for QAT, evaluation and freezing.
 
-    `exponents` gives the unit `2^-exponent` of every int8 intermediate by module path (`calib.exponents` finds them).
-    Raises `KeyError` for a missing one and `UnsupportedInput` for one outside -30..30.
+    `exponents` gives the unit `2^-exponent` of every int8 intermediate by module path (`calib.exponents` finds them),
+    `weight_bits` the bits of weights by module path (`expand_weight_bits`), 8 where it is silent.
+    Raises `KeyError` for a missing exponent and `UnsupportedInput` for one outside -30..30 or for bits of no layer or
+    other than 8, 4 and 2.
     """
     for name, exponent in exponents.items():
         if type(exponent) is not int or not -30 <= exponent <= 30:
             raise UnsupportedInput(f"{name}: exponent {exponent!r} is not an integer in -30..30")
+    weight_bits = weight_bits or {}
+    layers = weight_layers(model)
+    for name, bits in weight_bits.items():
+        if name not in layers or type(bits) is not int or bits not in WEIGHT_BITS:
+            raise UnsupportedInput(
+                f"{name}: {bits!r}-bit weights; give {', '.join(map(str, WEIGHT_BITS))} for a layer of the model"
+            )
     model = copy.deepcopy(model)
     config = model.config
     source = config.input_exponent  # modules are registered in running order: an int8 output feeds the next layer
@@ -224,6 +305,7 @@ def quantise(model: SpikeVideoFormer, exponents: Mapping[str, int]) -> SpikeVide
                 in_exponent=source,
                 out_exponent=out,
                 saturate=module.inner,
+                weight_bits=weight_bits.get(name, 8),
             )
             _replace(model, name, quantised)
             source, correction = out if module.inner else 0, 1.0
@@ -251,6 +333,19 @@ def inner_exponents(model: nn.Module) -> dict[str, int]:
         for name, module in model.named_modules()
         if isinstance(module, QuantConv) and module.saturate
     }
+
+
+def weight_bits_of(model: nn.Module) -> dict[str, int]:
+    """Bits of every weight layer of a quantised model, by module path, as `quantise` takes them."""
+    return {name: module.weight_bits for name, module in model.named_modules() if isinstance(module, QuantConv)}
+
+
+def fix_weight_exponents(model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Give every layer whose fixed units are in `state` a place to load them into."""
+    for name, module in model.named_modules():
+        stored = state.get(f"{name}.weight_exponent")
+        if isinstance(module, QuantConv) and stored is not None:
+            module.fix(stored)
 
 
 def _parent(model: nn.Module, name: str) -> nn.Module:

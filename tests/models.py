@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -11,7 +13,7 @@ from svf_edge.calib.batchnorm import reestimate
 from svf_edge.calib.exponents import inner_exponents
 from svf_edge.model.config import ModelConfig
 from svf_edge.model.network import SpikeVideoFormer
-from svf_edge.quant import quantise
+from svf_edge.quant import expand_weight_bits, quantise
 
 ADVERSARIAL = ("noise", "black", "white", "hot pixel", "stripes")
 
@@ -56,11 +58,13 @@ def float_model(config: ModelConfig, seed: int = 0) -> SpikeVideoFormer:
     return model.eval()
 
 
-def quantised_model(config: ModelConfig, seed: int = 0) -> SpikeVideoFormer:
-    """The same, quantised."""
+def quantised_model(
+    config: ModelConfig, seed: int = 0, weight_bits: Mapping[str, int] | None = None
+) -> SpikeVideoFormer:
+    """The same, quantised; `weight_bits` by pattern of module paths, 8 elsewhere."""
     model = float_model(config, seed)
     exponents = inner_exponents(model, [random_clips(config, 2, seed)])
-    return quantise(model, exponents).eval()
+    return quantise(model, exponents, expand_weight_bits(model, 8, weight_bits)).eval()
 
 
 def spikes_of(model: SpikeVideoFormer, clip: NDArray[np.uint8]) -> tuple[Tensor, dict[str, NDArray[np.int64]]]:

@@ -8,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from svf_edge.packing import digest, pack_last, pack_spikes, unpack_last, unpack_spikes, word_count
+from svf_edge.contract import weight_limit
+from svf_edge.packing import (
+    digest,
+    pack_last,
+    pack_spikes,
+    pack_weights,
+    unpack_last,
+    unpack_spikes,
+    unpack_weights,
+    word_count,
+)
 
 SPIKES = hnp.arrays(
     np.int32,
@@ -60,3 +70,37 @@ def test_set_padding_bits_and_wrong_widths_are_refused() -> None:
         unpack_last(np.array([0b10000], np.int32), 4)
     with pytest.raises(ValueError, match="1 words do not hold 33 channels"):
         unpack_last(np.array([1], np.int32), 33)
+
+
+WEIGHTS = st.sampled_from([4, 2]).flatmap(
+    lambda bits: st.tuples(
+        st.just(bits),
+        hnp.arrays(
+            np.int8,
+            st.tuples(st.integers(0, 9), st.integers(1, 3), st.integers(1, 3)),
+            elements=st.integers(-weight_limit(bits), weight_limit(bits)),
+        ),
+    )
+)
+
+
+@given(WEIGHTS)
+def test_weights_round_trip(case: tuple[int, np.ndarray]) -> None:
+    bits, weight = case
+    packed = pack_weights(weight, bits)
+    assert packed.dtype == np.uint8 and packed.size == -(-weight.size * bits // 8)
+    np.testing.assert_array_equal(unpack_weights(packed, bits, weight.shape), weight)
+
+
+def test_each_weight_is_where_the_contract_says() -> None:
+    assert pack_weights(np.array([1, -1, 7], np.int8), 4).tolist() == [0xF1, 0x07]
+    assert pack_weights(np.array([1, -1, 0, 1, -1], np.int8), 2).tolist() == [0b01001101, 0b11]
+
+
+def test_weights_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"outside -7\.\.7"):
+        pack_weights(np.array([-8], np.int8), 4)
+    with pytest.raises(ValueError, match="behind the last weight"):
+        unpack_weights(np.array([0x11], np.uint8), 4, (1,))
+    with pytest.raises(ValueError, match="does not hold 3 weights of 4 bits"):
+        unpack_weights(np.array([0x11], np.uint8), 4, (3,))

@@ -59,6 +59,30 @@ _SHARED = [
         placed = Mul (integers, places)
         words = ReduceSum <keepdims = 0> (placed, last)
     }}""",
+    # Packed weights (docs/contract.md, "Packing") to int8 of `shape`. All inputs are constants, so a runtime folds this
+    # when it loads the file.
+    """UnpackWeights <places, mask, high> (packed, shape) => (weight) {
+        unsigned = Cast <to = 12> (packed)
+        last = Constant <value_ints = [-1]> ()
+        column = Unsqueeze (unsigned, last)
+        wide_places = Constant <value_ints: ints = @places> ()
+        moves = Cast <to = 12> (wide_places)
+        moved = BitShift <direction = "RIGHT"> (column, moves)
+        integers = Cast <to = 6> (moved)
+        wide_mask = Constant <value_int: int = @mask> ()
+        field_mask = Cast <to = 6> (wide_mask)
+        wide_high = Constant <value_int: int = @high> ()
+        half = Cast <to = 6> (wide_high)
+        raised = Add (integers, half)
+        kept = BitwiseAnd (raised, field_mask)
+        signed = Sub (kept, half)
+        flat = Reshape (signed, last)
+        count = ReduceProd <keepdims = 1> (shape)
+        start = Constant <value_ints = [0]> ()
+        used = Slice (flat, start, count)
+        shaped = Reshape (used, shape)
+        weight = Cast <to = 3> (shaped)
+    }""",
     # Convolution of [T, H, W, Cin] floats with HWIO int8 weights, bias and shift; [T, Ho, Wo, Cout] floats.
     """Convolve <stride, padding, groups> (x, weight, bias, shift) => (y) {
         nchw = Transpose <perm = [0, 3, 1, 2]> (x)

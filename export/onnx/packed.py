@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx
 
 from svf_edge.errors import UnsupportedInput
 from svf_edge.export.onnx.functions import BODY_DOMAIN, DOMAIN, bodies
 from svf_edge.export.onnx.writer import GraphWriter
-from svf_edge.packing import word_count
+from svf_edge.packing import pack_weights, word_count
 from svf_edge.program import Add, Attention, Conv, Lif, Program
 from svf_edge.program.ir import token_groups
 from svf_edge.program.ranges import prove
@@ -50,11 +51,24 @@ def _conv(writer: GraphWriter, program: Program, node: Conv) -> None:
         attributes["zero_point"] = program.frames.zero_point if kind == "frames" else 0
     inputs = [
         source,
-        writer.constant(f"{node.name}:weight", node.weight.transpose(2, 3, 1, 0)),
+        _weight(writer, node),
         writer.constant(f"{node.name}:bias", node.bias),
         writer.constant(f"{node.name}:shift", node.shift),
     ]
     writer.op(operator + ("S8" if node.out == "int8" else ""), inputs, node.name, DOMAIN, **attributes)
+
+
+def _weight(writer: GraphWriter, node: Conv) -> str:
+    """The int8 weight `[kh, kw, Cin / groups, Cout]`; one of fewer bits is stored packed and unpacked on loading."""
+    weight, bits = np.ascontiguousarray(node.weight.transpose(2, 3, 1, 0)), node.weight_bits
+    if bits == 8:
+        return writer.constant(f"{node.name}:weight", weight)
+    packed = writer.constant(f"{node.name}:weight:packed", pack_weights(weight, bits))
+    shape = writer.integers(*weight.shape)
+    places, mask, high = list(range(0, 8, bits)), (1 << bits) - 1, 1 << (bits - 1)
+    return writer.op(
+        "UnpackWeights", [packed, shape], f"{node.name}:weight", BODY_DOMAIN, places=places, mask=mask, high=high
+    )
 
 
 def _lif(writer: GraphWriter, node: Lif) -> None:

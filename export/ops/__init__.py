@@ -11,6 +11,7 @@ overloads for ExecuTorch:
     torch.ops.svf.lif(x, gain, bias, theta, soft_reset)                         -> int32 words [T, H, W, words]
     torch.ops.svf.hamming_attention(q, k, v, channels, heads)                   -> int32 [G, N, C]
     torch.ops.svf.dot_attention(q, k, v, channels, heads)                       -> int32 [G, N, C]
+    torch.ops.svf.unpack_weights(packed, bits, shape)                           -> int8 of `shape`
 
 `weight` is int8 `[kh, kw, Cin / groups, Cout]`, `bias` and `shift` int32 `[Cout]`, `stride` and `padding` pairs of
 ints (height, width), words int32. A wrong shape or dtype raises `ValueError` that says what was wrong.

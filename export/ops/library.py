@@ -94,6 +94,7 @@ def _load(path: Path) -> ctypes.CDLL:
         "svf_conv2d": (ctypes.POINTER(Conv2dParams), *[pointer] * 6),
         "svf_lif": (ctypes.POINTER(LifParams), *[pointer] * 6),
         "svf_attention": (ctypes.POINTER(AttentionParams), *[pointer] * 5),
+        "svf_unpack_weights": (pointer, ctypes.c_int32, ctypes.c_int64, pointer),
         "svf_set_isa": (ctypes.c_char_p,),
     }
     for function, arguments in signatures.items():

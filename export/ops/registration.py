@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -25,6 +26,7 @@ OPERATORS = {
     "lif": "Tensor x, Tensor gain, Tensor bias, Tensor theta, bool soft_reset",
     "hamming_attention": _ATTENTION,
     "dot_attention": _ATTENTION,
+    "unpack_weights": "Tensor packed, int bits, int[4] shape",
 }
 
 _UINT8, _INT8, _INT32 = 0, 1, 2  # svf_type
@@ -201,6 +203,25 @@ def _attention(kind: int, run: bool) -> Operator:
     return operator
 
 
+def _unpack_weights(run: bool) -> Operator:
+    def operator(packed: Tensor, bits: int, shape: Sequence[int]) -> Tensor:
+        _require("packed", packed, [torch.uint8], 1)
+        if bits not in (2, 4) or len(shape) != 4 or min(shape) < 1:
+            raise ValueError(f"bits={bits} must be 2 or 4, and shape {list(shape)} four positive sizes")
+        size = math.prod(shape)
+        if packed.shape[0] != -(-size * bits // 8):
+            raise ValueError(f"{packed.shape[0]} bytes do not hold weights of {bits} bits and shape {list(shape)}")
+        output = packed.new_empty(tuple(shape), dtype=torch.int8)
+        if run:
+            source = packed.contiguous()
+            pointers = [ctypes.c_void_p(tensor.data_ptr()) for tensor in (source, output)]
+            if library.core().svf_unpack_weights(pointers[0], bits, size, pointers[1]):
+                raise ValueError(f"svf: {library.last_error()}")
+        return output
+
+    return operator
+
+
 def _operator(name: str, run: bool) -> Operator:
     dtype = torch.int8 if name.endswith("_s8") else torch.int32
     if name.startswith("spike_conv2d"):
@@ -209,6 +230,8 @@ def _operator(name: str, run: bool) -> Operator:
         return _dense_conv(dtype, run)
     if name == "lif":
         return _lif(run)
+    if name == "unpack_weights":
+        return _unpack_weights(run)
     return _attention(_HAMMING if name == "hamming_attention" else _DOT, run)
 
 

@@ -99,6 +99,7 @@ def _(module: QuantConv, name: str, source: str, builder: _Builder) -> str:
         module.padding,
         module.groups,
         "int8" if module.saturate else "fixed",
+        module.weight_bits,
     )
     return builder.put(node, len(numbers.bias))
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from svf_edge.contract import WEIGHT_MAX
+from svf_edge.contract import WEIGHT_BITS, weight_limit
 
 Kind = Literal["frames", "spikes", "fixed", "int8"]
 Reset = Literal["hard", "soft"]
@@ -47,7 +47,10 @@ class Frames:
 
 @dataclass(frozen=True, eq=False)
 class Conv:
-    """Convolution with requantisation. `exponent` is that of the output; `weight` is `[Cout, Cin/groups, kh, kw]`."""
+    """Convolution with requantisation. `exponent` is that of the output; `weight` is `[Cout, Cin/groups, kh, kw]`.
+
+    `weight_bits` says how few bits hold every weight, and so how files may store them; it changes no result.
+    """
 
     name: str
     source: str
@@ -59,6 +62,7 @@ class Conv:
     padding: tuple[int, int] = (0, 0)
     groups: int = 1
     out: Literal["fixed", "int8"] = "fixed"
+    weight_bits: int = 8
 
 
 @dataclass(frozen=True)
@@ -220,7 +224,10 @@ def _infer_conv(node: Conv, source: TensorType) -> TensorType:
     _need(
         weight.dtype == np.int8 and weight.ndim == 4 and weight.size > 0, node, "weight is not int8 [Co, Ci/g, kh, kw]"
     )
-    _need(int(np.abs(weight.astype(np.int16)).max()) <= WEIGHT_MAX, node, "weight -128 is outside -127..127")
+    _need(_whole(node.weight_bits) and node.weight_bits in WEIGHT_BITS, node, f"{node.weight_bits!r} bits of weight")
+    limit = weight_limit(node.weight_bits)
+    for extreme in (int(weight.min()), int(weight.max())):
+        _need(-limit <= extreme <= limit, node, f"weight {extreme} is outside -{limit}..{limit}")
     _need(_whole(node.groups, node.exponent), node, f"groups {node.groups} or exponent {node.exponent} is not whole")
     for label, pair in (("stride", node.stride), ("padding", node.padding)):
         _need(len(pair) == 2 and _whole(*pair), node, f"{label} {pair} is no pair of whole numbers")

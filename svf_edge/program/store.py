@@ -1,4 +1,4 @@
-"""Programs as files."""
+"""Programs as files. Weights of fewer than 8 bits are stored packed (`svf_edge.packing`)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from svf_edge.errors import BadFile
+from svf_edge.packing import pack_weights, unpack_weights
 from svf_edge.program.ir import Add, Attention, Conv, Frames, Lif, Node, Output, Program
 from svf_edge.tensorfile import Arrays, read_tensors, write_tensors
 
@@ -24,6 +25,10 @@ def save_program(program: Program, path: str | Path) -> None:
     for node in program.nodes:
         entry: dict[str, Any] = {"op": _NAMES[type(node)]}
         for key, value in vars(node).items():
+            if isinstance(node, Conv) and key == "weight" and node.weight_bits < 8:
+                arrays[f"{node.name}:{key}"] = pack_weights(value, node.weight_bits)
+                entry["weight_shape"] = value.shape
+                continue
             if isinstance(value, np.ndarray):
                 arrays[f"{node.name}:{key}"] = value
             else:
@@ -56,6 +61,9 @@ def _node(entry: Mapping[str, Any], arrays: Arrays) -> Node:
     fields = {key: value for key, value in _tuples(entry).items() if key != "op"}
     prefix = f"{fields['name']}:"
     fields.update({key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)})
+    shape = fields.pop("weight_shape", None)
+    if shape is not None:
+        fields["weight"] = unpack_weights(fields["weight"], fields["weight_bits"], shape)
     return _OPS[entry["op"]](**fields)
 
 

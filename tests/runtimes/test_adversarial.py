@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pytest
 
-from svf_edge.export.bundle import write_bundle
+from svf_edge.export.bundle import Bundle, write_bundle
 from svf_edge.export.executorch import export_executorch
+from svf_edge.export.onnx import export_onnx
 from svf_edge.export.ops import find_library
 from svf_edge.model.config import ModelConfig, model_config, parse_config
-from svf_edge.program import run
+from svf_edge.program import Conv, run, save_program
 from svf_edge.program.freeze import freeze
 from svf_edge.runtimes.clips import GENERATORS
 from svf_edge.runtimes.executorch_harness import ExecuTorchHarness
@@ -39,9 +41,11 @@ ODD: dict[str, Any] = {
 }
 
 
-def assert_parity(config: ModelConfig, folder: Path, runtimes: tuple[str, ...]) -> None:
+def assert_parity(
+    config: ModelConfig, folder: Path, runtimes: tuple[str, ...], weight_bits: dict[str, int] | None = None
+) -> Bundle:
     """Export `config` with random weights (a tenth of the BatchNorm gains negative) and compare `runtimes`."""
-    program = freeze(quantised_model(config))
+    program = freeze(quantised_model(config, weight_bits=weight_bits))
     shape = program.frames.shape
     clips = {"natural": random_clips(config, 1, 5)[0].numpy()}
     assert_not_silent(run(program, clips["natural"]).spikes)
@@ -51,6 +55,7 @@ def assert_parity(config: ModelConfig, folder: Path, runtimes: tuple[str, ...]) 
     report = run_parity(bundle, clips, runtimes)
     assert report, "\n".join(map(str, report.runtimes))
     assert [entry.verdict for entry in report.runtimes] == ["equal"] * len(runtimes)
+    return bundle
 
 
 @pytest.mark.parametrize("frames", [1, 2, 5, 8])
@@ -112,3 +117,27 @@ def test_a_token_count_beyond_one_word_block(tmp_path: Path) -> None:
     height, width = config.feature_size
     assert 5 * height * width > 128 and np.mod(5 * height * width, 32)
     assert_parity(config, tmp_path, ONNX)
+
+
+def test_weights_of_4_and_2_bits(tmp_path: Path) -> None:
+    """Packed in the files that can hold them so, and the same bits from every runtime."""
+    config = parse_config({**ODD, "frames": 2, "conv_blocks": (0, 0, 0)})
+    bits = {"backbone.0.*": 8, "*.mlp.*": 2, "*": 4}
+    bundle = assert_parity(config, tmp_path / "bundle", ONNX, bits)
+    program = bundle.program()
+    nodes = [node for node in program.nodes if isinstance(node, Conv)]
+    assert {2, 4, 8} == {node.weight_bits for node in nodes}
+    clip = random_clips(config, 1, 5)[0].numpy()
+    path = tmp_path / "small.pte"
+    export_executorch(program, "packed", path, taps=True)
+    with ExecuTorchHarness(path, program, threads=1, library=find_library("svf_executorch")) as session:
+        found = compare(program, clip, run(program, clip), session.run(clip))
+    assert found, str(found.first)
+    wide = replace(program, nodes=tuple(replace(n, weight_bits=8) if n in nodes else n for n in program.nodes))
+    saved = sum(node.weight.size * (8 - node.weight_bits) // 8 for node in nodes)
+    assert saved > 10_000
+    save_program(wide, tmp_path / "wide.safetensors")
+    export_onnx(wide, "packed", tmp_path / "wide.onnx")
+    for name in ("program.safetensors", "onnx/packed.onnx"):
+        larger = tmp_path / f"wide{Path(name).suffix}"
+        assert larger.stat().st_size - bundle.path(name).stat().st_size > 0.5 * saved, name

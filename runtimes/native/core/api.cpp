@@ -143,6 +143,21 @@ svf_status finish(bool enough_memory) {
                        : fail(SVF_OUT_OF_MEMORY, "not enough memory for the operator's scratch space");
 }
 
+// The shift to the top and back extends the sign of a field.
+template <int kBits>
+void unpack(const uint8_t* packed, int64_t size, int8_t* weight) {
+  constexpr int kPerByte = 8 / kBits;
+  auto field = [](uint8_t byte, int index) {
+    const auto top = static_cast<int8_t>(static_cast<uint8_t>(byte << (8 - kBits - index * kBits)));
+    return static_cast<int8_t>(top >> (8 - kBits));
+  };
+  const int64_t whole = size / kPerByte;
+  for (int64_t i = 0; i < whole; ++i)
+    for (int f = 0; f < kPerByte; ++f) weight[i * kPerByte + f] = field(packed[i], f);
+  for (int64_t i = whole * kPerByte; i < size; ++i)
+    weight[i] = field(packed[whole], static_cast<int>(i % kPerByte));
+}
+
 }  // namespace
 
 extern "C" {
@@ -212,6 +227,17 @@ svf_status svf_attention(const svf_attention_params* p, const int32_t* q, const 
       p->groups, p->tokens, p->channels, p->heads, width, (p->channels + 31) / 32, p->kind == SVF_HAMMING,
       q,         k,         v,           y};
   return finish(current().load()->attention(args, parallel));
+}
+
+svf_status svf_unpack_weights(const uint8_t* packed, int32_t bits, int64_t size, int8_t* weight) {
+  if (size < 0) return fail(SVF_INVALID_ARGUMENT, "the number of weights is negative");
+  if (bits == 4)
+    unpack<4>(packed, size, weight);
+  else if (bits == 2)
+    unpack<2>(packed, size, weight);
+  else
+    return fail(SVF_INVALID_ARGUMENT, "weights are packed in 4 or 2 bits, not %d", bits);
+  return SVF_OK;
 }
 
 const char* svf_last_error(void) { return last_error; }

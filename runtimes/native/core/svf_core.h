@@ -83,6 +83,10 @@ SVF_API svf_status svf_lif(const svf_lif_params* params, const int32_t* x, const
 SVF_API svf_status svf_attention(const svf_attention_params* params, const int32_t* q, const int32_t* k,
                                  const int32_t* v, int32_t* y, const svf_parallel* parallel);
 
+/* packed: bytes [ceil(size * bits / 8)] of two's complement fields, bits 4 or 2, the first in the lowest
+ * bits; weight: int8 [size] */
+SVF_API svf_status svf_unpack_weights(const uint8_t* packed, int32_t bits, int64_t size, int8_t* weight);
+
 /* The sentence for the last error on this thread ("" if there was none). */
 SVF_API const char* svf_last_error(void);
 

@@ -188,6 +188,25 @@ Tensor& attention_out(KernelRuntimeContext& context, const Tensor& q, const Tens
   return out;
 }
 
+Tensor& unpack_weights_out(KernelRuntimeContext& context, const Tensor& packed, int64_t bits, IntList shape,
+                           Tensor& out) {
+  Call call(context, out);
+  if (shape.size() != 4 || (bits != 4 && bits != 2) ||
+      !call.fits({shape[0], shape[1], shape[2], shape[3]}, "shape")) {
+    ET_LOG(Error, "svf: packed weights have 4 sizes, and 4 or 2 bits");
+    context.fail(Error::InvalidArgument);
+    return out;
+  }
+  if (!call.resize({shape[0], shape[1], shape[2], shape[3]}) ||
+      !call.takes(out, ScalarType::Char, {-1, -1, -1, -1}, "out"))
+    return out;
+  const int64_t size = out.numel();
+  if (call.takes(packed, ScalarType::Byte, {(size * bits + 7) / 8}, "packed"))
+    call.passes(svf_unpack_weights(packed.const_data_ptr<uint8_t>(), static_cast<int32_t>(bits), size,
+                                   out.mutable_data_ptr<int8_t>()));
+  return out;
+}
+
 EXECUTORCH_LIBRARY(svf, "spike_conv2d.out", spike_conv2d_out<SVF_INT32>);
 EXECUTORCH_LIBRARY(svf, "spike_conv2d_s8.out", spike_conv2d_out<SVF_INT8>);
 EXECUTORCH_LIBRARY(svf, "conv2d.out", conv2d_out<SVF_INT32>);
@@ -195,5 +214,6 @@ EXECUTORCH_LIBRARY(svf, "conv2d_s8.out", conv2d_out<SVF_INT8>);
 EXECUTORCH_LIBRARY(svf, "lif.out", lif_out);
 EXECUTORCH_LIBRARY(svf, "hamming_attention.out", attention_out<SVF_HAMMING>);
 EXECUTORCH_LIBRARY(svf, "dot_attention.out", attention_out<SVF_DOT>);
+EXECUTORCH_LIBRARY(svf, "unpack_weights.out", unpack_weights_out);
 
 }  // namespace
