@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,11 @@ import typer
 from typer.testing import CliRunner
 
 from svf_edge import commands, training
-from svf_edge.errors import BadFile
+from svf_edge.errors import BadFile, UnsupportedInput
 from svf_edge.model.config import model_config
 from svf_edge.model_store import save_model
 from svf_edge.program import load_program, run
+from svf_edge.training_config import recipes
 from tests.models import float_model, quantised_model, random_clips, spikes_of
 
 
@@ -58,6 +60,58 @@ def test_an_interrupted_training_says_how_to_go_on(
     monkeypatch.setattr(training.PoseTraining, "training_step", press)
     result = CliRunner().invoke(app, ["train", "--recipe", "pose-tiny", "--output", str(tmp_path)])
     assert result.exit_code == 130 and "goes on from the last finished epoch" in result.output
+
+
+SMALL = [
+    "model.frame_size=[32, 32]",
+    "model.frames=1",
+    "float_phase={epochs: 2, clips_per_epoch: 192, learning_rate: 0.01}",
+    "qat_phase.clips_per_epoch=32",
+    "validation_clips=32",
+    "workers=0",
+    "pictures=false",
+]
+
+
+def changes(*entries: str) -> list[str]:
+    return [word for entry in entries for word in ("--set", entry)]
+
+
+def test_smoke_says_whether_it_learnt(app: typer.Typer, tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["train", "--smoke", "-o", str(tmp_path / "a"), *changes(*SMALL)])
+    assert result.exit_code == 0 and "it learns: loss " in result.output, (result.output, result.exception)
+    lazy = ["float_phase.learning_rate=1e-9", "qat_phase.learning_rate=1e-9", "float_phase.epochs=1"]
+    result = CliRunner().invoke(app, ["train", "--smoke", "-o", str(tmp_path / "b"), *changes(*SMALL, *lazy)])
+    assert result.exit_code == 1 and "it did NOT learn: loss " in result.output, result.output
+
+
+def test_recipes_are_listed(app: typer.Typer) -> None:
+    result = CliRunner().invoke(app, ["train", "--list-recipes"])
+    assert result.exit_code == 0 and all(name in result.output for name in recipes())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ([], UnsupportedInput, "give one of"),
+        (["--recipe", "pose-tiny", "--smoke"], UnsupportedInput, "give one of"),
+        (["--recipe", "pose-tinny"], UnsupportedInput, "unknown recipe 'pose-tinny'; did you mean 'pose-tiny'"),
+        (["--recipe", "pose-tiny", *changes("seed")], UnsupportedInput, "--set seed: write key=value"),
+        (["--recipe", "pose-tiny", *changes("name.x=1")], UnsupportedInput, "--set name.x=1: write key=value"),
+        (["--recipe", "pose-tiny", *changes("seed=[")], UnsupportedInput, r"'\[' is not a YAML value"),
+        (["--recipe", "pose-tiny", *changes("seed=-1")], BadFile, "pose-tiny.yaml with --set seed=-1: seed: "),
+        (["--recipe", "pose-tiny", *changes("colour=1")], BadFile, "--set colour=1: colour: Extra inputs"),
+        (["--recipe", "pose-tiny", *changes("model.levles=4")], BadFile, "model: levles: Extra inputs"),
+        (["--recipe", "pose-tiny", *changes("devices=3")], BadFile, "batch_size: 16 does not divide among 3"),
+    ],
+)
+def test_wrong_arguments_are_named(
+    app: typer.Typer, tmp_path: Path, arguments: list[str], error: type[Exception], words: str
+) -> None:
+    result = CliRunner().invoke(app, ["train", "-o", str(tmp_path / "run"), *arguments])
+    assert isinstance(result.exception, error)
+    assert re.search(words, str(result.exception)), result.exception
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("command", ["train", "freeze"])

@@ -9,6 +9,7 @@ import signal
 import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -26,6 +27,7 @@ batch_size: 8
 validation_clips: 4
 calibration_clips: 8
 ema_decay: 0.9
+precision: bf16-mixed
 rate_warmup: 0.5
 stream_chunks: 2
 workers: 0
@@ -40,7 +42,7 @@ def _train(config: TrainConfig, folder: Path, doomed_write: int) -> None:
     torch.set_num_threads(1)
     fsync, left = os.fsync, doomed_write
 
-    def write(handle: int) -> None:
+    def write(handle: Any) -> None:
         nonlocal left
         left -= 1
         if left == 0:

@@ -30,7 +30,7 @@ from svf_edge.errors import BadFile, SvfError, UnsupportedInput
 from svf_edge.files import atomic_write, write_text
 from svf_edge.model.network import SpikeVideoFormer
 from svf_edge.model_store import load_model, save_model
-from svf_edge.quant import is_quantised, quantise
+from svf_edge.quant import expand_weight_bits, is_quantised, quantise
 from svf_edge.tasks.pose_evaluation import evaluate
 from svf_edge.training.clips import dataset
 from svf_edge.training.history import History
@@ -48,8 +48,7 @@ class Run:
     folder: Path
     validation: PoseSample
     history: History
-    float_terms: list[LossTerm]
-    qat_terms: list[LossTerm]
+    terms: list[LossTerm]
 
     def calibration(self) -> Iterator[Tensor]:
         """The first training clips in batches `[B, T, C, H, W]`."""
@@ -77,7 +76,7 @@ def _load(_: Run, before: Path | None) -> SpikeVideoFormer:
 
 
 def _fit_float(run: Run, _: Path | None) -> SpikeVideoFormer:
-    return fit(run, start_model(run.config), run.config.float_phase, "float", 0, run.float_terms)
+    return fit(run, start_model(run.config), run.config.float_phase, "float", 0)
 
 
 def _finish_float(run: Run, model: SpikeVideoFormer, _: dict[str, Any]) -> tuple[SpikeVideoFormer, dict[str, Any]]:
@@ -86,14 +85,15 @@ def _finish_float(run: Run, model: SpikeVideoFormer, _: dict[str, Any]) -> tuple
 
 
 def _finish_fold(run: Run, model: SpikeVideoFormer, meta: dict[str, Any]) -> tuple[SpikeVideoFormer, dict[str, Any]]:
-    return quantise(model, inner_exponents(model, run.calibration())), {"float": meta["metrics"]}
+    bits = expand_weight_bits(model, 8, run.config.weight_bits)
+    return quantise(model, inner_exponents(model, run.calibration()), bits), {"float": meta["metrics"]}
 
 
 def _fit_qat(run: Run, before: Path | None) -> SpikeVideoFormer:
     config = run.config
     lightning.seed_everything(config.seed + 1, verbose=False)
     first_clip = config.float_phase.epochs * config.float_phase.clips_per_epoch
-    return fit(run, _load(run, before), config.qat_phase, "qat", first_clip, run.qat_terms)
+    return fit(run, _load(run, before), config.qat_phase, "qat", first_clip)
 
 
 def _finish_qat(_: Run, model: SpikeVideoFormer, meta: dict[str, Any]) -> tuple[SpikeVideoFormer, dict[str, Any]]:
@@ -122,7 +122,7 @@ def train(config: TrainConfig, folder: str | Path) -> Path:
     folder = Path(folder)
     SpikeVideoFormer(config.model)  # what cannot be built, rendered or taught must not claim the folder
     clips = dataset("val", config.validation_clips, config)
-    float_terms, qat_terms = loss_terms(config, quantised=False), loss_terms(config, quantised=True)
+    terms = loss_terms(config)
     _claim(folder, config)
     torch.set_num_threads(config.threads)
     paths = [folder / f"{stage.name}.safetensors" for stage in STAGES]
@@ -131,7 +131,7 @@ def train(config: TrainConfig, folder: str | Path) -> Path:
         return paths[-1]
     if config.pictures and not importlib.util.find_spec("matplotlib"):
         _announce("no pictures: matplotlib is not installed (pip install 'svf-edge[report]')")
-    run = Run(config, folder, stack_samples(clips), History(folder), float_terms, qat_terms)
+    run = Run(config, folder, stack_samples(clips), History(folder), terms)
     before: Path | None = None
     for number, (stage, path) in enumerate(zip(STAGES, paths, strict=True), 1):
         if not path.exists():
@@ -151,9 +151,7 @@ def start_model(config: TrainConfig) -> SpikeVideoFormer:
     return first_model(config, stack_samples(dataset("train", config.calibration_clips, config)))
 
 
-def fit(
-    run: Run, model: SpikeVideoFormer, phase: Phase, name: str, first_clip: int, terms: list[LossTerm]
-) -> SpikeVideoFormer:
+def fit(run: Run, model: SpikeVideoFormer, phase: Phase, name: str, first_clip: int) -> SpikeVideoFormer:
     """Train `model` for one phase, from its last finished epoch if there is one; gives the model to keep."""
     config, folder = run.config, run.folder / name
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # device lists and tips say nothing here
@@ -165,7 +163,7 @@ def fit(
         phase,
         name=name,
         first_clip=first_clip,
-        terms=terms,
+        terms=run.terms,
         validation=run.validation,
         history=run.history,
     )

@@ -79,7 +79,7 @@ def make_alive(model: SpikeVideoFormer, frames: Tensor) -> dict[str, float]:
             )
     for path, module in trial.named_modules():
         if isinstance(module, nn.BatchNorm2d):
-            own[path].weight.copy_(module.weight)  # type: ignore[operator, union-attr]
+            own[path].weight.copy_(module.weight)
     return rates
 
 

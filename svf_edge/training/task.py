@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from svf_edge.data.sample import PoseSample
 from svf_edge.errors import SvfError
 from svf_edge.model.network import SpikeVideoFormer, carried_membranes, tracked_rates
+from svf_edge.quant import is_quantised
 from svf_edge.tasks.pose_evaluation import joints_of
 from svf_edge.tasks.pose_metrics import pose_metrics
 from svf_edge.training.clips import NewClips, dataset
@@ -62,6 +63,7 @@ class PoseTraining(lightning.LightningModule):
         self.config = config
         self.phase = phase
         self.name = name
+        self.quantised = is_quantised(model)
         self.first_clip = first_clip
         self.terms = list(terms)
         self.validation = validation
@@ -98,7 +100,7 @@ class PoseTraining(lightning.LightningModule):
     def training_step(self, batch: PoseSample, _: int) -> Tensor:
         frames, joints = batch["frames"], batch["joints"].nan_to_num(-1.0)  # unknown joints lie outside the frame
         steps = self.config.model.frames
-        progress = self.global_step / self.steps
+        progress = 1.0 if self.quantised else self.global_step / self.steps
         losses: dict[str, Tensor] = {}
         with tracked_rates(self.model), carried_membranes(self.model):
             for chunk, labels in zip(frames.split(steps, 1), joints.split(steps, 1), strict=True):
@@ -193,7 +195,9 @@ class PoseTraining(lightning.LightningModule):
                 rates = torch.stack([lif.rate for lif in model.lifs().values() if lif.rate is not None])
             sums += rates * len(frames)
         model.train(mode)
-        gathered = self.all_gather(torch.cat(points).to(self.device)).cpu()
+        gathered = self.all_gather(torch.cat(points).to(self.device))
+        assert isinstance(gathered, Tensor)
+        gathered = gathered.cpu()
         if world > 1:  # [world, N / world, ...], dealt out clip by clip
             gathered = gathered.transpose(0, 1).flatten(0, 1)
         mean = self._mean(sums / len(own)).tolist()

@@ -25,7 +25,7 @@ class Step:
 
     `frames` uint8 `[B, T, C, H, W]`; `joints` float32 `[B, T, J, 2]` in pixels, outside the frame where unknown;
     `scores` `[B, T, K]`; `rates` the mean spikes per level of every LIF by module path, with gradient; `progress` the
-    share of the phase's steps that are done.
+    share of the float phase's steps that are done, 1 afterwards.
     """
 
     model: SpikeVideoFormer
@@ -122,14 +122,13 @@ class DistillationTerm:
         return divergence * (self.settings.weight / cool**2)
 
 
-def loss_terms(config: TrainConfig, quantised: bool) -> list[LossTerm]:
-    """The terms of a run's float or quantisation-aware phase."""
+def loss_terms(config: TrainConfig) -> list[LossTerm]:
+    """The terms of a run."""
     head = config.model.head
     assert isinstance(head, PoseHead)
-    warmup = 0.0 if quantised else config.rate_warmup
     terms: list[LossTerm] = [
         PoseTerm(head, config.model.frame_size, config.sigma),
-        RateTerm(config.rate_target, config.rate_scope, config.rate_layers, config.rate_weight, warmup),
+        RateTerm(config.rate_target, config.rate_scope, config.rate_layers, config.rate_weight, config.rate_warmup),
     ]
     if config.distillation is not None:
         terms.append(DistillationTerm(config.distillation, config.model))
