@@ -76,6 +76,8 @@ class TrainConfig(_Frozen):
     """Clips of this many times `model.frames` are trained on chunk by chunk, membranes carried over."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     """Arithmetic of the float phase. The quantised network is exact, and trained, in float32 only."""
+    weight_bits: Mapping[str, Literal[8, 4, 2]] = {}
+    """Bits of weights by pattern of module path (`quant.expand_weight_bits`); the first match counts, 8 elsewhere."""
     sync_batchnorm: bool = False
     """Whether batch statistics are taken over all devices."""
     validation_clips: Count = 500

@@ -146,6 +146,8 @@ def test_a_run_that_cannot_start_leaves_the_folder_free(config_path: Path, tmp_p
     tiny = config.model.model_copy(update={"frame_size": (4, 4)})
     with pytest.raises(UnsupportedInput, match="4x4"):
         train(config.model_copy(update={"model": tiny}), tmp_path / "run")
+    with pytest.raises(UnsupportedInput, match=r"no layer is called 'backbone\.99\.\*'"):
+        train(config.model_copy(update={"weight_bits": {"backbone.99.*": 4}}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -120,7 +120,8 @@ def train(config: TrainConfig, folder: str | Path) -> Path:
     finite or a layer cannot be made to fire.
     """
     folder = Path(folder)
-    SpikeVideoFormer(config.model)  # what cannot be built, rendered or taught must not claim the folder
+    # What cannot be built, quantised, rendered or taught must not claim the folder.
+    expand_weight_bits(SpikeVideoFormer(config.model), 8, config.weight_bits)
     clips = dataset("val", config.validation_clips, config)
     terms = loss_terms(config)
     _claim(folder, config)
