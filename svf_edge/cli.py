@@ -19,7 +19,7 @@ import svf_edge
 from svf_edge.errors import SvfError
 
 GROUP = "svf_edge.commands"
-ORDER = ("train", "freeze", "export", "parity", "bench", "report", "demo")
+ORDER = ("data", "train", "calibrate", "freeze", "export", "parity", "bench", "report", "demo")
 
 _HELP = """Take SpikeVideoFormer from training to a Jetson or a phone, with the same spikes everywhere.
 
@@ -50,7 +50,11 @@ def build_app() -> typer.Typer:
 
     found = {entry.name: entry for entry in entry_points(group=GROUP)}
     for name in sorted(found, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name)):
-        app.command(name)(found[name].load())
+        command = found[name].load()
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
     return app
 
 

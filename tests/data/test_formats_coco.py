@@ -73,7 +73,7 @@ def whole_frame(document: Document) -> None:
 def test_a_written_clip_reads_back(copy: Path) -> None:
     edit(copy, whole_frame)
     data = opened(copy, frames=9, margin=0.0)
-    assert len(data) == 2 and data.notes == []
+    assert len(data) == 2 and data.problems == []
     for index in range(2):
         sample, clip = data[index], rendered()[index]
         assert_well_formed(sample, 9, 3, (64, 64))
@@ -167,15 +167,15 @@ def test_missing_frames_are_named_and_not_spanned(copy: Path) -> None:
     edit(copy, lambda d: d["annotations"].pop(4))
     data = opened(copy, stride=1, frames=4)
     assert len(data) == 2 + 6
-    assert len(data.notes) == 1 and "labels of frames 4 are missing; no clip spans them" in data.notes[0]
+    assert len(data.problems) == 1 and "labels of frames 4 are missing; no clip spans them" in data.problems[0]
     edit(copy, lambda d: d["annotations"][2].update(keypoints=[0.0] * 39))  # nothing labelled
-    assert "labels of frames 2, 4 are missing" in opened(copy).notes[0]
+    assert "labels of frames 2, 4 are missing" in opened(copy).problems[0]
 
 
 def test_every_second_frame_labelled_is_no_gap(copy: Path) -> None:
     edit(copy, lambda d: d.update(annotations=[a for a in d["annotations"] if a["image_id"] % 9 % 2]))
     data = opened(copy, frames=2)
-    assert data.notes == [] and data.name(0).endswith(("frames 0 to 2", "000000.png to 000002.png"))
+    assert data.problems == [] and data.name(0).endswith(("frames 0 to 2", "000000.png to 000002.png"))
 
 
 def first(**changes: Any) -> Callable[[Document], None]:

@@ -39,7 +39,7 @@ def opened(folder: Path, split: str = "train", **options: Any) -> MmhpsdDataset:
 def test_a_written_clip_reads_back(written: Path) -> None:
     for split, index in (("train", 1), ("val", 0)):
         data = opened(written, split, frames=8)
-        assert len(data) == 1 and data.notes == []
+        assert len(data) == 1 and data.problems == []
         sample, clip = data[0], rendered()[index]
         assert_well_formed(sample, 8, 4, (64, 64))
         torch.testing.assert_close(sample["joints"], clip["joints"][1:])
@@ -147,7 +147,7 @@ def test_missing_frames_are_named_and_not_spanned(copy: Path) -> None:
     (action / "poses/pose_0003.npz").unlink()
     (action / "events_frame_04/events_0006.npz").unlink()
     data = opened(copy, frames=2, stride=1)
-    assert data.notes == [
+    assert data.problems == [
         f"{TRAIN}: poses 3 are missing; no clip spans them",
         f"{TRAIN}: frame 6 is missing; no clip spans it",
     ]

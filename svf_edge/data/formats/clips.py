@@ -20,14 +20,15 @@ SPLITS: Final = ("train", "val")
 class FormatDataset(Dataset[PoseSample]):
     """A data set read from files. Item i depends on the files and i alone.
 
-    `notes` says what is wrong with the data set without making the other clips useless: missing frames, sequences left
-    out. A clip whose own files are bad raises BadFile when it is asked for.
+    `problems` says what is wrong with the data set without making the other clips useless, such as missing frames;
+    `notes` what is left out of a data set in order. A clip whose own files are bad raises BadFile when it is asked for.
     """
 
+    problems: list[str]
     notes: list[str]
     channels: int
 
-    def __init__(self, split: str, frames: int, size: tuple[int, int], stride: int | None) -> None:
+    def __init__(self, split: str, frames: int, size: tuple[int, int], stride: int | None, cover: bool = False) -> None:
         if split not in SPLITS:
             raise UnsupportedInput(f"data split '{split}' does not exist; use one of {', '.join(SPLITS)}")
         if frames < 1 or min(size) < 8 or (stride is not None and stride < 1):
@@ -35,8 +36,18 @@ class FormatDataset(Dataset[PoseSample]):
                 f"clips need frames >= 1, stride >= 1 and a size of at least 8x8, not frames {frames}, stride "
                 f"{stride}, size {size[0]}x{size[1]}"
             )
-        self.split, self.frames, self.size = split, frames, size
-        self.notes = []
+        self.split, self.frames, self.size, self.stride, self.cover = split, frames, size, stride, cover
+        self.problems, self.notes = [], []
+
+    def starts(self, length: int, span: int) -> list[int]:
+        """Where clips that span `span` of `length` frames start: every `stride` frames (default: `span`).
+
+        With `cover` a last one ends with the frames, so that none is left out.
+        """
+        found = list(range(0, length - span + 1, self.stride or span))
+        if self.cover and found and found[-1] != length - span:
+            found.append(length - span)
+        return found
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -49,9 +60,10 @@ class FormatDataset(Dataset[PoseSample]):
         """Which files, and where in them, clip `index` is made of."""
 
     def require_clips(self, where: Path) -> None:
-        """Raises BadFile if no clip was found, with the notes that may say why."""
+        """Raises BadFile if no clip was found, with what may be why."""
         if not len(self):
-            why = f" ({self.notes[0]}{', ...' if len(self.notes) > 1 else ''})" if self.notes else ""
+            known = self.problems + self.notes
+            why = f" ({known[0]}{', ...' if len(known) > 1 else ''})" if known else ""
             raise BadFile(
                 f"{where}: no clip of {self.frames} frames for split '{self.split}'{why}; ask for shorter clips or "
                 f"`svf-edge data check` the folder"

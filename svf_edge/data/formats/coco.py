@@ -122,8 +122,9 @@ class CocoDataset(FormatDataset):
         margin: float = 0.15,
         mirror: bool = False,
         val_share: float = 0.2,
+        cover: bool = False,
     ) -> None:
-        super().__init__(split, frames, size, stride)
+        super().__init__(split, frames, size, stride, cover)
         if step < 1 or margin < 0 or not 0 <= val_share <= 1:
             raise UnsupportedInput(
                 f"step {step}, margin {margin}, val_share {val_share}: step is 1 or more, margin 0 or more, "
@@ -137,12 +138,12 @@ class CocoDataset(FormatDataset):
             if in_validation(source, val_share) != (split == "val"):
                 continue
             inside(self.folder, source, self.annotations)
-            self._add(source, track, people, stride or frames * step)
+            self._add(source, track, people)
         if mirror:
             self.clips += [Clip(clip.source, clip.people, True) for clip in self.clips]
         self.require_clips(self.annotations)
 
-    def _add(self, source: str, track: object, people: Mapping[int, _Person], stride: int) -> None:
+    def _add(self, source: str, track: object, people: Mapping[int, _Person]) -> None:
         sizes = sorted({(person.image.width, person.image.height) for person in people.values()})
         if len(sizes) > 1:
             raise BadFile(
@@ -154,12 +155,12 @@ class CocoDataset(FormatDataset):
         spacing = min((b - a for a, b in pairwise(numbers)), default=1)
         pieces = list(runs(numbers, spacing))
         if len(pieces) > 1:
-            self.notes.append(
+            self.problems.append(
                 f"{where}: labels of frames {missing_between(pieces, spacing)} are missing; no clip spans them"
             )
         span = (self.frames - 1) * self.step + 1
         for piece in pieces:
-            for start in range(0, len(piece) - span + 1, stride):
+            for start in self.starts(len(piece), span):
                 chosen = piece[start : start + span : self.step]
                 self.clips.append(Clip(source, tuple(people[number] for number in chosen), False))
 

@@ -89,8 +89,9 @@ class Dhp19Dataset(FormatDataset):
         camera: int = 2,
         projection: str | Path | NDArray[np.floating] | None = None,
         stride: int | None = None,
+        cover: bool = False,
     ) -> None:
-        super().__init__(split, frames, size, stride)
+        super().__init__(split, frames, size, stride, cover)
         if not 0 <= camera < CAMERAS:
             raise UnsupportedInput(f"camera {camera} does not exist; DHP19 has cameras 0 to {CAMERAS - 1}")
         self.camera = camera
@@ -106,7 +107,7 @@ class Dhp19Dataset(FormatDataset):
                 self.notes.append(f"{path}: known to be corrupted as published; left out")
                 continue
             recording = _open_recording(path)
-            starts = range(0, recording.length - frames + 1, stride or frames)
+            starts = self.starts(recording.length, frames)
             if not starts:
                 self.notes.append(f"{path}: {recording.length} frames are too few for a clip of {frames}")
             self.clips.extend((recording, start) for start in starts)
@@ -125,13 +126,13 @@ class Dhp19Dataset(FormatDataset):
         recording, start = self.clips[index]
         source = self._read_frames(recording, start)
         world = self._read_labels(recording, start)
-        seen = np.isfinite(world).all(axis=-1)
+        seen: NDArray[np.bool_] = np.all(np.isfinite(world), axis=-1)
         region = Region.centred((HEIGHT, WIDTH), self.size)
         joints = np.full((self.frames, NUM_JOINTS, 2), UNLABELLED, dtype=np.float32)
-        joints3d = world / 1000
+        joints3d = world / np.float32(1000)
         if self.projection is not None:
             joints = np.where(seen[..., None], region.points(project(self.projection, world), self.size), joints)
-            joints3d = to_camera(self.projection, world) / 1000
+            joints3d = to_camera(self.projection, world) / np.float32(1000)
         require_metres(joints3d, recording.labels, "XYZ")
         return make_sample(resize_pixels(region.cut(source, outside=0), self.size), joints, seen, joints3d)
 

@@ -48,9 +48,10 @@ class EventHpeDataset(EventPoseDataset):
         gaps: Sequence[int] | None = None,
         stride: int | None = None,
         mirror: bool = False,
+        cover: bool = False,
         test_subjects: frozenset[str] = TEST_SUBJECTS,
     ) -> None:
-        super().__init__(split, frames, size, gaps or ((1, 2, 3) if split == "train" else (2,)), stride, mirror)
+        super().__init__(split, frames, size, gaps or ((1, 2, 3) if split == "train" else (2,)), stride, mirror, cover)
         self.channels = CHANNELS
         self.root = existing_folder(Path(folder), "events_256 and pose_events")
         pose_root = existing_folder(self.root / "pose_events", "a folder of poses for every action")

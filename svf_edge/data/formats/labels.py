@@ -81,7 +81,7 @@ def to_smpl(joints: Array) -> Array:
     Joints that we lack are placed between those we have: the spine on the line from the hips to the neck, the
     collars half way from neck to shoulder, hands on the forearm prolonged by a third, feet at the ankles.
     """
-    have = {name: joints[..., index, :] for index, name in enumerate(JOINT_NAMES)}
+    have: dict[str, NDArray[np.floating]] = {name: joints[..., index, :] for index, name in enumerate(JOINT_NAMES)}
     have["pelvis"] = (have["left_hip"] + have["right_hip"]) / 2
     have["neck"] = (have["left_shoulder"] + have["right_shoulder"]) / 2
     for index in (1, 2, 3):

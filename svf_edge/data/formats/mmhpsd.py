@@ -81,11 +81,12 @@ class EventPoseDataset(FormatDataset):
         gaps: Sequence[int],
         stride: int | None,
         mirror: bool,
+        cover: bool,
     ) -> None:
-        super().__init__(split, frames, size, stride)
         if not gaps or min(gaps) < 1:
             raise UnsupportedInput(f"gaps {list(gaps)}: every gap must be 1 or more")
-        self.gaps, self.stride, self.mirror = tuple(gaps), stride or frames * max(gaps), mirror
+        super().__init__(split, frames, size, stride if stride is not None else frames * max(gaps), cover)
+        self.gaps, self.mirror = tuple(gaps), mirror
         self.clips: list[Clip] = []
 
     @abstractmethod
@@ -99,14 +100,15 @@ class EventPoseDataset(FormatDataset):
         """Adds the clips of an action that has the pose and event files with these numbers; notes what is missing."""
         pieces = list(runs(poses))
         if len(pieces) > 1:
-            self.notes.append(f"{action}: poses {missing_between(pieces, 1)} are missing; no clip spans them")
+            self.problems.append(f"{action}: poses {missing_between(pieces, 1)} are missing; no clip spans them")
         if lost := sorted(index for piece in pieces for index in piece[:-1] if index not in events):
             count = f" ({len(lost)} in all)" if len(lost) > 1 else ""
-            self.notes.append(f"{action}: frame {lost[0]} is missing{count}; no clip spans it")
+            self.problems.append(f"{action}: frame {lost[0]} is missing{count}; no clip spans it")
         for piece in pieces:
             for gap in self.gaps:
                 span = self.frames * gap
-                for start in range(piece[0], piece[-1] - span + 1, self.stride):
+                for offset in self.starts(len(piece) - 1, span):
+                    start = piece[0] + offset
                     if all(index in events for index in range(start, start + span)):
                         self.clips.append(Clip(action, start, gap, False))
         if self.mirror:
@@ -190,17 +192,18 @@ class MmhpsdDataset(EventPoseDataset):
         gaps: Sequence[int] | None = None,
         stride: int | None = None,
         mirror: bool = False,
+        cover: bool = False,
         bit_order: BitOrder = "big",
         test_subjects: frozenset[str] = TEST_SUBJECTS,
-        events: str = "mmhpsd_events",
-        images: str = "mmhpsd_grayscale_img",
+        event_folder: str = "mmhpsd_events",
+        image_folder: str = "mmhpsd_grayscale_img",
     ) -> None:
-        super().__init__(split, frames, size, gaps or ((1, 2, 3) if split == "train" else (2,)), stride, mirror)
+        super().__init__(split, frames, size, gaps or ((1, 2, 3) if split == "train" else (2,)), stride, mirror, cover)
         if modality == "synthesis" and split != "train":
             raise UnsupportedInput("synthesised events are for training; read split 'val' with modality 'events'")
         self.modality, self.bit_order = modality, bit_order
         self.channels = 3 if modality == "grey" else CHANNELS
-        self.root, self.images = Path(folder) / events, Path(folder) / images
+        self.root, self.images = Path(folder) / event_folder, Path(folder) / image_folder
         self.frame_folder = "events_synthesis_frame_04" if modality == "synthesis" else "events_frame_04"
         for path in sorted(
             existing_folder(self.root, "the actions of MMHPSD, such as subject01_group1_time1").iterdir()
@@ -209,7 +212,7 @@ class MmhpsdDataset(EventPoseDataset):
                 continue
             poses = set(numbered(path / "poses", r"pose_(\d{4,})\.npz"))
             if not poses:
-                self.notes.append(f"{path}: has no poses/pose_0000.npz; the action is left out")
+                self.problems.append(f"{path}: has no poses/pose_0000.npz; the action is left out")
             if modality == "grey":
                 there = numbered(self.images / path.name / "imgs", r"fullpic(\d{4,})\.jpg")
                 # Images belong to poses, not to the intervals between them: one serves the interval that it ends.

@@ -1,0 +1,156 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from svf_edge.data.cache import render_cache
+from svf_edge.data.events import EventClips, simulate_events
+from svf_edge.data.formats.coco import write_coco
+from svf_edge.data.formats.dhp19 import write_dhp19
+from svf_edge.data.formats.eventhpe import write_eventhpe
+from svf_edge.data.formats.mmhpsd import write_mmhpsd
+from svf_edge.data.source import KINDS, Passes, parse_source
+from svf_edge.data.synthetic import SyntheticPoseDataset
+from svf_edge.errors import BadFile, UnsupportedInput
+from svf_edge.model.config import model_config
+from svf_edge.model.network import SpikeVideoFormer
+from tests.data.rendered import assert_well_formed, rendered
+
+SIZE = (64, 64)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every kind of data set."""
+    folder = tmp_path_factory.mktemp("sources")
+    write_coco(rendered(), folder / "coco")
+    write_mmhpsd(rendered(), folder / "mmhpsd")
+    write_eventhpe(rendered(), folder / "eventhpe")
+    write_dhp19(rendered(), folder / "dhp19")
+    for split in ("train", "val"):
+        render_cache(folder / "cached" / split, SyntheticPoseDataset(split, 3, 4, SIZE), progress=False)
+    return folder
+
+
+def entries(folder: Path, kind: str, **more: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {"kind": kind}
+    if kind != "synthetic":
+        found["folder"] = str(folder / kind)
+    if kind == "coco":
+        found |= {"folder": str(folder / "coco/videos"), "annotations": str(folder / "coco/annotations.json")}
+        found["val_annotations"] = found["annotations"]
+    return found | more
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_every_kind_opens_as_it_says(folder: Path, kind: str, split: str) -> None:
+    source = parse_source(entries(folder, kind))
+    data = source.open(split, 4, SIZE, seed=1)
+    assert len(data) >= 1  # type: ignore[arg-type]
+    assert_well_formed(data[0], 4, source.channels, SIZE)
+    assert data[0]["frames"].float().std() > 0.05
+    assert (source.input == "pixels") == (source.channels == 3)
+    model = model_config("tiny", frames=4, frame_size=SIZE, channels=source.channels, input=source.input)
+    network = SpikeVideoFormer(model)
+    with torch.no_grad():
+        scores = network(data[0]["frames"][None])
+    assert scores.isfinite().all() and scores.std() > 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_number_of_clips_repeats_what_is_there_in_new_orders(folder: Path, kind: str) -> None:
+    source = parse_source(entries(folder, kind))
+    there = len(source.open("train", 2 if kind != "cached" else 4, SIZE))  # type: ignore[arg-type]
+    frames = 4 if kind == "cached" else 2
+    wanted = 3 * there + 1 if kind != "synthetic" else 5
+    data = source.open("train", frames, SIZE, seed=3, clips=wanted)
+    assert len(data) == wanted  # type: ignore[arg-type]
+    again = source.open("train", frames, SIZE, seed=3, clips=wanted + 20)
+    for index in (wanted - 1, 0):
+        assert torch.equal(data[index]["frames"], again[index]["frames"])
+    with pytest.raises(IndexError):
+        data[wanted]
+    some = source.open("val", frames, SIZE, clips=1)
+    assert len(some) == 1  # type: ignore[arg-type]
+    with pytest.raises(UnsupportedInput, match=r"0 clips|length 0"):
+        source.open("train", frames, SIZE, clips=0)
+
+
+def test_a_pass_shows_every_clip_once() -> None:
+    clips = SyntheticPoseDataset("train", 7, 1, (16, 16))
+    passes = Passes(clips, 21, seed=2)
+    keys = [float(passes[index]["joints"].sum()) for index in range(21)]
+    turns = [keys[0:7], keys[7:14], keys[14:21]]
+    assert len(set(keys)) == 7 and all(len(set(turn)) == 7 for turn in turns)
+    assert turns[0] != turns[1] != turns[2]
+    assert keys == [float(passes[index]["joints"].sum()) for index in range(21)]
+
+
+def test_real_pixels_vary_in_training_only(folder: Path) -> None:
+    source = parse_source(entries(folder, "coco"))
+    plain = parse_source(entries(folder, "coco", vary=False))
+    twice = source.open("train", 3, SIZE, clips=12)
+    shown = {float(twice[index]["frames"].float().sum()) for index in range(12)}
+    assert len(shown) == 12
+    assert len({float(clip["frames"].float().sum()) for clip in plain.open("train", 3, SIZE, clips=12)}) == 6  # type: ignore[attr-defined]
+    assert torch.equal(source.open("val", 3, SIZE)[1]["frames"], plain.open("val", 3, SIZE)[1]["frames"])
+
+
+def test_events_of_pixels_take_one_frame_more(folder: Path) -> None:
+    import numpy as np
+
+    camera = {"threshold": 0.2, "slices": 2}
+    for kind in ("synthetic", "coco"):
+        source = parse_source(entries(folder, kind, events=camera))
+        assert (source.channels, source.input) == (4, "events")
+        data = source.open("val", 4, SIZE, seed=2)
+        assert isinstance(data, EventClips)
+        pixels = parse_source(entries(folder, kind)).open("val", 5, SIZE, seed=2)
+        expected = simulate_events(pixels[0]["frames"].numpy(), data.camera, np.random.default_rng([2, 0]))
+        np.testing.assert_array_equal(data[0]["frames"].numpy(), expected)
+        torch.testing.assert_close(data[0]["joints"], pixels[0]["joints"][1:])
+        assert (expected > 0).mean() > 0.001
+
+
+def test_synthetic_clips_are_those_of_the_generator() -> None:
+    source = parse_source({"kind": "synthetic"})
+    direct = SyntheticPoseDataset("train", 50, 2, SIZE, seed=9)
+    opened = source.open("train", 2, SIZE, seed=9, clips=50)
+    assert torch.equal(opened[31]["frames"], direct[31]["frames"])
+
+
+def test_a_cache_of_other_clips_is_named(folder: Path) -> None:
+    source = parse_source(entries(folder, "cached"))
+    with pytest.raises(UnsupportedInput, match=r"cached.train: holds clips of split 'train' of 4 frames of 64x64, and"):
+        source.open("train", 5, SIZE)
+    with pytest.raises(UnsupportedInput, match="data split 'test'"):
+        source.open("test", 4, SIZE)
+    with pytest.raises(BadFile, match=r"identity\.json"):
+        parse_source({"kind": "cached", "folder": str(folder / "gone")}).open("train", 4, SIZE)
+
+
+def test_loader_workers_give_the_same_clips(folder: Path) -> None:
+    data = parse_source(entries(folder, "dhp19")).open("train", 2, SIZE, clips=6)
+    alone = list(DataLoader(data, batch_size=3))
+    shared = list(DataLoader(data, batch_size=3, num_workers=1, multiprocessing_context="fork"))
+    for a, b in zip(alone, shared, strict=True):
+        assert torch.equal(a["frames"], b["frames"]) and torch.equal(a["joints3d"], b["joints3d"])
+
+
+@pytest.mark.parametrize(
+    ("bad", "sentence"),
+    [
+        ({}, "data: kind: Unable to extract tag"),
+        ({"kind": "kinetics"}, "data: kind: .*'kinetics'.*'mmhpsd'"),
+        ({"kind": "coco", "folder": "x"}, "data: coco.annotations: Field required"),
+        ({"kind": "dhp19", "folder": "x", "camera": 4}, r"data: dhp19.camera: .*less than or equal to 3 \(got 4\)"),
+        ({"kind": "mmhpsd", "folder": "x", "gap": 2}, "data: mmhpsd.gap: Extra inputs are not permitted"),
+        ({"kind": "synthetic", "events": {"threshold": 0}}, "data: synthetic.events.threshold"),
+    ],
+)
+def test_bad_entries_are_named(bad: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UnsupportedInput, match=sentence):
+        parse_source(bad)
