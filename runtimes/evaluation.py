@@ -14,7 +14,7 @@ from svf_edge.runtimes.base import Progress, Result, no_progress
 from svf_edge.runtimes.evaluation_data import BASELINE_CLIPS, EvaluationClips, load_evaluation, training_clips
 from svf_edge.runtimes.evaluation_model import open_subject
 from svf_edge.tasks.bootstrap import LEVEL, RESAMPLES
-from svf_edge.tasks.pose_scores import PoseScores, Score, baselines, score_poses
+from svf_edge.tasks.pose_scores import PoseScores, Score, baselines, compare_poses, score_poses
 
 
 class EvalReport(Result):
@@ -31,6 +31,8 @@ class EvalReport(Result):
     size: tuple[int, int]
     scores: PoseScores
     baselines: Mapping[str, Mapping[str, Score]]
+    advantage: Mapping[str, Score]
+    """The model's metrics minus those of the "mean pose", paired."""
     baseline_clips: int
     firing_rates: Mapping[str, float]
     """Mean spikes per level of every LIF layer; empty on runtimes that are not asked for their spikes."""
@@ -90,6 +92,7 @@ def evaluate_model(
         baselines={
             name: score_poses(guess, found.clips, found.groups, found.kinds).overall for name, guess in guesses.items()
         },
+        advantage=compare_poses(prediction.points, guesses["mean pose"], found.clips, found.groups),
         baseline_clips=BASELINE_CLIPS,
         firing_rates=prediction.rates,
         interval_level=LEVEL,

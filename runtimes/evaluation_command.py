@@ -100,7 +100,8 @@ def tables(report: EvalReport) -> list[Table]:
     if report.firing_rate is not None:
         notes.append(f"mean firing rate over layers {report.firing_rate:.3f}")
     whole = table(escape(f"{report.model} ({report.kind}) on {report.runtime}"), "", escape("\n".join(notes)))
-    for name, scores in {"model": report.scores.overall, **report.baselines}.items():
+    rows = {"model": report.scores.overall, **report.baselines, "model - mean pose": report.advantage}
+    for name, scores in rows.items():
         whole.add_row(name, *_cells(scores))
     kinds = table("By kind of clip", "kind")
     for kind, scores in report.scores.per_kind.items():
@@ -117,7 +118,7 @@ def _cells(scores: Mapping[str, Score]) -> list[str]:
     for name, score in scores.items():
         cell = _number(name, score.value)
         if score.low is not None:
-            cell += f"\n[dim]{_number(name, score.low)}-{_number(name, score.high)}[/]"
+            cell += f"\n[dim]{_number(name, score.low)} {_number(name, score.high)}[/]"
         cells.append(cell)
     return cells
 

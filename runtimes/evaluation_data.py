@@ -42,14 +42,14 @@ def load_evaluation(
     if data == "synthetic":
         return _synthetic(count or 500, frames, size, show)
     if data == "real":
-        what = "real videos, against pseudo-labels of a peer model (BlazePose full), which are no ground truth"
+        what = "clips of real videos, against pseudo-labels of a peer model (BlazePose full), which are no ground truth"
         return _labelled("real", what, REAL_LABELS.parent, REAL_LABELS, count, frames, size, show)
     path = Path(data)
     if not path.exists():
         raise UnsupportedInput(f"--data {data}: no such file; give synthetic, real, a key point JSON or its folder")
     file = _annotations(path)
     folder = next((file.parent / name for name in ("videos", "images") if (file.parent / name).is_dir()), file.parent)
-    return _labelled(file.name, f"labels of {file.name}", folder, file, count, frames, size, show)
+    return _labelled(file.name, f"clips, against the labels of {file.name}", folder, file, count, frames, size, show)
 
 
 def training_clips(frames: int, size: tuple[int, int], show: Progress = no_progress) -> PoseSample:

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,25 +157,24 @@ def _on_runtime(
     kind: str, program: Program, name: str | None, threads: int, bundle: Bundle | None = None
 ) -> Iterator[Subject]:
     config = _config_of(program)
-    with tempfile.TemporaryDirectory() as scratch:
-        failure: SvfError | None = None
-        for runtime in _candidates(name):
-            try:
-                host = bundle if bundle is not None else _temporary(program, runtime, Path(scratch) / "bundle")
-                why = runtime.available(host)
-                if why is not None:
-                    raise UnsupportedInput(f"'{runtime.name}' cannot run it: {why}; choose another --runtime")
-                tapped = runtime.name == "reference"
-                session = runtime.open(host, threads=threads, taps=tapped)
-            except SvfError as error:
-                failure = failure or error
-                continue
-            with session:
-                steps = program.frames.shape[0]
-                yield _Running(kind, runtime.name, config, steps, dict(program.meta), program, session, tapped)
-            return
-        assert failure is not None
-        raise failure
+    failure: SvfError | None = None
+    for runtime in _candidates(name):
+        try:
+            host = bundle if bundle is not None else _temporary(program, runtime)
+            why = runtime.available(host)
+            if why is not None:
+                raise UnsupportedInput(f"'{runtime.name}' cannot run it: {why}; choose another --runtime")
+            tapped = runtime.name == "reference"
+            session = runtime.open(host, threads=threads, taps=tapped)
+        except SvfError as error:
+            failure = failure or error
+            continue
+        with session:
+            steps = program.frames.shape[0]
+            yield _Running(kind, runtime.name, config, steps, dict(program.meta), program, session, tapped)
+        return
+    assert failure is not None
+    raise failure
 
 
 def _candidates(name: str | None) -> list[Runtime]:
@@ -187,10 +187,17 @@ def _candidates(name: str | None) -> list[Runtime]:
     return [find_runtime(name)]
 
 
-def _temporary(program: Program, runtime: Runtime, folder: Path) -> Bundle:
+@cache
+def _scratch() -> tempfile.TemporaryDirectory[str]:
+    """Holds bundles until the process ends: a library that was loaded from one serves the next."""
+    return tempfile.TemporaryDirectory(prefix="svf-edge-")
+
+
+def _temporary(program: Program, runtime: Runtime) -> Bundle:
     """`program` as a bundle for `runtime` alone."""
     from svf_edge.export.bundle import write_bundle
 
+    folder = Path(tempfile.mkdtemp(dir=_scratch().name)) / "bundle"
     targets = [target for prefix, target in _TARGETS.items() if runtime.name.startswith(prefix)]
     return write_bundle(program, folder, {}, targets=targets)
 

@@ -1,8 +1,12 @@
 """Turn a finished training run into the shipped model: checkpoint and integer program with what they reach.
 
-    python tools/make_shipped_model.py RUN svf_edge/assets/models
+    python tools/make_shipped_model.py RUN svf_edge/assets/models              # everything
+    python tools/make_shipped_model.py --card svf_edge/assets/models NAME      # measure again what is there
+    python tools/make_shipped_model.py --render svf_edge/assets/models NAME    # the page from its result file
+    python tools/make_shipped_model.py --check svf_edge/assets/models NAME     # fails when the page is out of date
 
-RUN is a folder that `svf-edge train` made. The integer program is run by the reference interpreter on the validation
+RUN is a folder that `svf-edge train` made. Beside checkpoint and program stand the model card, `README.md`, and the
+results it is generated from, `NAME.json`. The integer program is run by the reference interpreter on the validation
 clips, so its metrics are measured, not assumed equal to the quantised model's.
 """
 
@@ -10,7 +14,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.progress import track
@@ -18,13 +21,14 @@ from rich.progress import track
 from svf_edge.data.sample import PoseSample, stack_samples
 from svf_edge.files import write_text
 from svf_edge.model.config import PoseHead
-from svf_edge.model.network import parameter_count
 from svf_edge.model_store import load_model, save_model
 from svf_edge.program.freeze import freeze
 from svf_edge.program.interpret import run
 from svf_edge.program.ir import Program
 from svf_edge.program.ranges import prove
 from svf_edge.program.store import save_program
+from svf_edge.runtimes.commands import progress_bar
+from svf_edge.runtimes.model_card import ModelCard, float_parameters, measure, render
 from svf_edge.tasks.pose import decode
 from svf_edge.tasks.pose_evaluation import evaluate
 from svf_edge.tasks.pose_metrics import mean_pose, pose_metrics
@@ -66,55 +70,31 @@ def main(folder: Path, target: Path) -> None:
     }
     save_model(model, target / f"{config.name}.safetensors", meta)
     save_program(program.with_meta(**meta), target / f"{config.name}.program.safetensors")
-    write_text(target / "README.md", describe(config, meta, parameter_count(float_model)))
+    write_card(target, config.name)
 
 
-STAGES = {
-    "mean_pose": "mean pose of the training set (no network)",
-    "float": "float",
-    "post_training_quantisation": "quantised, before QAT",
-    "metrics": "quantised, after QAT",
-    "integer_program": "integer program (reference interpreter)",
-}
+def write_card(target: Path, name: str) -> None:
+    """Evaluate the model in `target` and write `NAME.json` and `README.md` beside it."""
+    checkpoint, program = target / f"{name}.safetensors", target / f"{name}.program.safetensors"
+    with progress_bar() as progress:
+        card = measure(name, checkpoint, program, float_parameters(checkpoint), progress=progress)
+    write_text(target / f"{name}.json", card.model_dump_json(indent=1) + "\n")
+    write_text(target / "README.md", render(card))
 
 
-def describe(config: TrainConfig, meta: dict[str, Any], parameters: int) -> str:
-    """A page on the model, all of its numbers taken from `meta`."""
-    names = [name for name in meta["metrics"] if name in meta["mean_pose"]]
-    rows = [
-        f"| {text} | " + " | ".join(f"{meta[stage][name]:.3f}" for name in names) + " |"
-        for stage, text in STAGES.items()
-    ]
-    shown = [phase.epochs * phase.clips_per_epoch for phase in (config.float_phase, config.qat_phase)]
-    low, high = (pick(meta["firing_rates"].items(), key=lambda item: item[1]) for pick in (min, max))
-    return "\n".join(
-        [
-            f"# {config.name}",
-            "",
-            "Written by `tools/make_shipped_model.py`; the same numbers are in the files.",
-            "",
-            f"`{config.name}.safetensors` is the quantised checkpoint, `{config.name}.program.safetensors` the integer "
-            f"program frozen from it. {parameters:,} parameters; clips of {config.model.frames} frames of "
-            f"{config.model.frame_size[0]}x{config.model.frame_size[1]} pixels; {config.model.head.joints} joints.",
-            "",
-            f"Trained from the recipe `{config.name}`: {shown[0]:,} synthetic clips in float, {shown[1]:,} more with "
-            f"quantisation (generator version {meta['generator_version']}, seed {config.seed}), none shown twice.",
-            "",
-            f"Measured on {meta['validation']}; PCK is relative to the longer side of the person's box, errors are in "
-            "pixels:",
-            "",
-            "| | " + " | ".join(names) + " |",
-            "|---|" + "---|" * len(names),
-            *rows,
-            "",
-            f"Mean firing rate over layers {meta['metrics']['firing_rate']:.3f}; lowest {low[1]:.3f} (`{low[0]}`), "
-            f"highest {high[1]:.3f} (`{high[0]}`).",
-            "",
-            "It is trained on rendered people only and is a first model: it shows the tool chain, it is not a product.",
-            "",
-        ]
-    )
+def check_card(target: Path, name: str, write: bool) -> bool:
+    """Whether `README.md` is what `NAME.json` gives; with `write` it is made so first."""
+    text = render(ModelCard.model_validate_json((target / f"{name}.json").read_text(encoding="utf-8")))
+    if write:
+        write_text(target / "README.md", text)
+    return (target / "README.md").read_text(encoding="utf-8") == text
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    command, *rest = sys.argv[1:]
+    if command == "--card":
+        write_card(Path(rest[0]), rest[1])
+    elif command in ("--check", "--render"):
+        sys.exit(not check_card(Path(rest[0]), rest[1], write=command == "--render"))
+    else:
+        main(Path(command), Path(rest[0]))

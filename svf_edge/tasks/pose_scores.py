@@ -62,6 +62,14 @@ def score_poses(predicted: Tensor, clips: PoseSample, groups: Sequence[int], kin
     )
 
 
+def compare_poses(ours: Tensor, theirs: Tensor, clips: PoseSample, groups: Sequence[int]) -> dict[str, Score]:
+    """Every metric of `ours` minus that of `theirs`, paired: the interval draws the same clips for both."""
+    target, visible = clips["joints"], clips["visible"].bool()
+    first, second = (clip_values(points, target, visible) for points in (ours, theirs))
+    drawn = np.asarray(groups, dtype=np.int64)
+    return {name: _score((first[name][0] - second[name][0], first[name][1]), drawn) for name in first}
+
+
 def baselines(clips: PoseSample, known: PoseSample) -> dict[str, Tensor]:
     """Predictions `[N, T, 13, 2]` that look at no frame of `clips`, fitted on the (training) clips `known`.
 

@@ -25,6 +25,7 @@ from svf_edge.runtimes.evaluation_plots import write_pictures
 from svf_edge.shipped import REAL_LABELS
 from tests.models import float_model, quantised_model, random_clips
 from tests.programs import noise_clip, random_program
+from tests.runtimes.bundles import needs_library
 
 CONFIG = model_config("tiny", frame_size=(32, 32))
 
@@ -70,6 +71,14 @@ def test_the_same_joints_everywhere(models: dict[str, Path], kind: str, runtime:
     if found.rates:
         assert list(found.rates.values()) == pytest.approx(list(expected.rates.values()), abs=1e-6)
     assert bool(found.rates) == (where in ("torch", "reference"))
+
+
+@needs_library("svf_ort")
+def test_packed_twice_in_one_process(models: dict[str, Path]) -> None:
+    """The library of the first bundle made for the time being serves the second."""
+    for _ in range(2):
+        with open_subject(models["program"], "onnxruntime packed") as subject:
+            assert subject.predict(random_clips(CONFIG, 1, seed=5), lambda _: None).points.isfinite().all()
 
 
 def test_report_of_the_real_clips(models: dict[str, Path], tmp_path: Path) -> None:

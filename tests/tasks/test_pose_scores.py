@@ -9,7 +9,7 @@ from svf_edge.data.sample import PoseSample, stack_samples
 from svf_edge.data.skeleton import JOINT_NAMES
 from svf_edge.data.synthetic import SyntheticPoseDataset
 from svf_edge.tasks.pose_metrics import pose_metrics
-from svf_edge.tasks.pose_scores import baselines, score_poses
+from svf_edge.tasks.pose_scores import baselines, compare_poses, score_poses
 
 KINDS = ["a", "b", "a", "b", "b"]
 
@@ -69,3 +69,14 @@ def test_baselines_scale_with_the_frame_and_look_at_no_pixel(clips: PoseSample) 
         for guess in (guesses["mean pose in the labelled box"], placed)
     ]
     assert errors[0] < errors[1]
+
+
+def test_a_paired_difference_is_narrower_than_either(clips: PoseSample) -> None:
+    spread = torch.tensor([1.0, 4.0, 9.0, 16.0, 25.0])[:, None, None, None]  # clips differ far more than predictors
+    worse, better = clips["joints"] + spread + 1, clips["joints"] + spread
+    alone = score_poses(better, clips, range(5), KINDS).overall["mpjpe_px"]
+    difference = compare_poses(worse, better, clips, range(5))["mpjpe_px"]
+    assert difference.value == pytest.approx(2**0.5, abs=1e-3)
+    assert alone.low is not None and alone.high is not None
+    assert difference.low is not None and difference.high is not None
+    assert difference.high - difference.low < 0.01 < alone.high - alone.low
