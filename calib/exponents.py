@@ -12,21 +12,36 @@ from svf_edge.contract import INT8_MAX
 from svf_edge.model.layers import ConvNorm
 
 EXPONENT_RANGE = (-4, 14)
+_FINER = 4
+"""How many finer units than the one that holds the largest value are tried."""
 
 
 @torch.no_grad()
-def inner_exponents(model: nn.Module, clips: Iterable[Tensor], quantile: float = 0.9999) -> dict[str, int]:
+def inner_exponents(model: nn.Module, clips: Iterable[Tensor]) -> dict[str, int]:
     """Exponent per int8 intermediate of a float model in eval mode, by module path, as `quant.quantise` takes them.
 
-    The finest power-of-two unit in which the `quantile` of absolute values (the largest over batches) is at most 127;
-    the rare larger ones saturate.
+    The power-of-two unit in which rounding and saturating the values at 127 units cost the smallest squared error over
+    all clips: rare large values saturate where that is cheaper than a coarser unit for all.
     """
+    low, high = EXPONENT_RANGE
+    errors: dict[str, Tensor] = {}
     largest: dict[str, float] = {}
 
     def watch(name: str, value: Tensor) -> None:
-        flat = value.abs().flatten()
-        rank = max(1, math.ceil(quantile * flat.numel()))
-        largest[name] = max(largest.get(name, 0.0), float(flat.kthvalue(rank).values))
+        largest[name] = max(largest.get(name, 0.0), float(value.abs().max()))
+        found = errors.setdefault(name, torch.zeros(high - low + 1, dtype=torch.float64))
+        start = _exponent(float(value.abs().max()))
+        for index, exponent in enumerate(range(low, high + 1)):
+            # What is far finer than this batch needs is not tried; the same unit is then as bad for every batch.
+            if exponent > start + _FINER:
+                found[index] = math.inf
+                continue
+            unit = 2.0**-exponent
+            if exponent < start - _FINER:  # nothing saturates: the error of uniform rounding
+                found[index] += value.numel() * unit**2 / 12
+                continue
+            rounded = (value / unit).round().clamp(-INT8_MAX, INT8_MAX) * unit
+            found[index] += (rounded - value).double().square().sum()
 
     handles = [
         module.register_forward_hook(lambda _, __, out, name=name: watch(name, out))
@@ -39,7 +54,7 @@ def inner_exponents(model: nn.Module, clips: Iterable[Tensor], quantile: float =
     finally:
         for handle in handles:
             handle.remove()
-    return {name: _exponent(value) for name, value in largest.items()}
+    return {name: low + int(error.argmin()) if largest[name] > 0 else high for name, error in errors.items()}
 
 
 def _exponent(largest: float) -> int:

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from svf_edge.contract import WEIGHT_BITS, weight_limit
 from svf_edge.model.config import model_config
 from svf_edge.model.layers import AttentionLif
 from svf_edge.model.neurons import Lif
@@ -24,9 +25,10 @@ from tests.models import float_model, quantised_model, random_clips, spikes_of
     out_exponent=st.integers(0, 8),
     saturate=st.booleans(),
     groups=st.sampled_from([1, 3]),
+    bits=st.sampled_from(WEIGHT_BITS),
 )
 def test_convolution_is_the_contracts(
-    seed: int, magnitude: int, in_exponent: int, out_exponent: int, saturate: bool, groups: int
+    seed: int, magnitude: int, in_exponent: int, out_exponent: int, saturate: bool, groups: int, bits: int
 ) -> None:
     """Forward in float == the interpreter's convolution of `integers()`, for left and right shifts, bit for bit."""
     torch.manual_seed(seed)
@@ -41,9 +43,11 @@ def test_convolution_is_the_contracts(
         in_exponent=in_exponent,
         out_exponent=out_exponent,
         saturate=saturate,
+        weight_bits=bits,
     )
     numbers = layer.integers()
     assert int(numbers.shift.max()) <= MAX_SHIFT
+    assert int(numbers.weight.abs().max()) <= weight_limit(bits)
     x = torch.randint(-127, 128, (2, 1, 3, 7, 5))
     out = layer(x * 2.0**-in_exponent)
     node = ir.Conv(
@@ -60,6 +64,25 @@ def test_convolution_is_the_contracts(
     )
     expected = interpret.conv(node, x[:, 0].numpy().astype(np.int64))
     np.testing.assert_array_equal(out[:, 0].detach().numpy() * 2.0**out_exponent, expected)
+
+
+def test_narrow_weights_learn_and_stop_at_the_range() -> None:
+    layer = QuantConv(
+        torch.tensor([3.0, -0.4, 0.6]).reshape(1, 3, 1, 1),
+        torch.zeros(1),
+        stride=(1, 1),
+        padding=(0, 0),
+        groups=1,
+        in_exponent=0,
+        out_exponent=8,
+        saturate=False,
+        weight_bits=2,
+    )
+    layer.fix(torch.tensor([0]))
+    assert layer.integers().weight.flatten().tolist() == [1, 0, 1]
+    layer(torch.ones(1, 1, 3, 1, 1)).sum().backward()
+    assert layer.conv.weight.grad is not None
+    assert layer.conv.weight.grad.flatten().tolist() == [0.0, 1.0, 1.0], "beyond the range there is nothing to gain"
 
 
 def test_rounding_is_to_the_nearest_with_halves_up() -> None:
