@@ -149,6 +149,15 @@ def test_names_decide_which_joint_is_which(copy: Path) -> None:
         by_name([*JOINT_NAMES, "left_hip"], copy)
 
 
+def test_a_hidden_joint_is_labelled_and_not_visible(copy: Path) -> None:
+    edit(copy, whole_frame)
+    edit(copy, lambda d: d["annotations"][1]["keypoints"].__setitem__(slice(12, 18), [20.0, 30.0, 1, 0.0, 0.0, 0]))
+    sample = opened(copy, margin=0.0)[0]
+    assert sample["joints"][1, 4].tolist() == [20, 30] and not sample["visible"][1, 4]
+    assert sample["joints"][1, 5].tolist() == [UNLABELLED] * 2 and not sample["visible"][1, 5]
+    assert sample["visible"][1].any()
+
+
 def test_two_people_need_tracks(copy: Path) -> None:
     def second(document: Document) -> None:
         document["annotations"] += [{**a, "track_id": 7} for a in document["annotations"]]
