@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from svf_edge.data.skeleton import JOINT_NAMES
+from svf_edge.data.source import DataSource, SyntheticSource
 from svf_edge.errors import BadFile, MissingPackage, UnsupportedInput
 from svf_edge.model.config import SIZES, ModelConfig, PoseHead, first_complaint, model_config
 
@@ -19,9 +20,7 @@ Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Rate = Annotated[float, Field(gt=0, le=1)]
 
-MACHINE: Final = frozenset(
-    {"accelerator", "devices", "num_nodes", "strategy", "workers", "threads", "pictures"}
-)
+MACHINE: Final = frozenset({"accelerator", "devices", "num_nodes", "strategy", "workers", "threads", "pictures"})
 """Entries that say where a run computes, not what. A run may go on with others."""
 
 
@@ -30,7 +29,7 @@ class _Frozen(BaseModel):
 
 
 class Phase(_Frozen):
-    """One phase of training. No clip is shown twice: an epoch is as many new clips between two checkpoints."""
+    """One phase of training. An epoch is as many further clips between two checkpoints, rendered ones never twice."""
 
     epochs: Count
     clips_per_epoch: Count
@@ -55,6 +54,10 @@ class TrainConfig(_Frozen):
     model: ModelConfig
     float_phase: Phase
     qat_phase: Phase
+    data: DataSource = SyntheticSource()
+    """Where training clips come from (`svf_edge.data.source`)."""
+    val_data: DataSource | None = None
+    """Where validation clips come from. None: the validation split of `data`."""
     batch_size: Count = 32
     """Clips of a step, over all devices together."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.02
@@ -81,6 +84,7 @@ class TrainConfig(_Frozen):
     sync_batchnorm: bool = False
     """Whether batch statistics are taken over all devices."""
     validation_clips: Count = 500
+    """As many as there are, where there are fewer."""
     calibration_clips: Count = 512
     seed: Annotated[int, Field(ge=0, lt=2**32 - 1)] = 0
 
@@ -93,6 +97,11 @@ class TrainConfig(_Frozen):
     threads: Count = 1
     pictures: bool = True
     """Whether curves, rates and examples are drawn as it goes (by matplotlib, where it is installed)."""
+
+    @property
+    def validation_source(self) -> DataSource:
+        """Where validation clips come from."""
+        return self.val_data if self.val_data is not None else self.data
 
     @property
     def processes(self) -> int:
@@ -121,11 +130,18 @@ class TrainConfig(_Frozen):
             raise ValueError(f"training of a {model.head.kind} head is not supported; use a pose head")
         if model.head.joints != len(JOINT_NAMES):
             raise ValueError(f"head.joints: {model.head.joints}; the training clips have {len(JOINT_NAMES)} joints")
-        if model.channels != 3 or model.input != "pixels":
-            raise ValueError(
-                f"channels: {model.channels} of {model.input}; the training clips have 3 channels of pixels"
-            )
         return model
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Self:
+        """The model takes what the data sets give."""
+        for name, source in (("data", self.data), ("val_data", self.validation_source)):
+            have, want = (self.model.channels, self.model.input), (source.channels, source.input)
+            if have != want:
+                raise ValueError(
+                    f"model: channels: {have[0]} of {have[1]}; the clips of {name} have {want[0]} channels of {want[1]}"
+                )
+        return self
 
     @model_validator(mode="after")
     def _divisible(self) -> Self:

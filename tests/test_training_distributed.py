@@ -20,6 +20,8 @@ from svf_edge.training import dataset, start_model
 from svf_edge.training.clips import NewClips
 from svf_edge.training_config import load_train_config
 
+pytestmark = pytest.mark.slow
+
 CONFIG = """
 name: two
 model: {size: tiny, frames: 1, frame_size: [32, 32]}

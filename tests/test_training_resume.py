@@ -18,6 +18,8 @@ from svf_edge.checkpoint import Checkpoint
 from svf_edge.training.run import STAGES
 from svf_edge.training_config import TrainConfig, load_train_config
 
+pytestmark = pytest.mark.slow
+
 CONFIG = """
 name: killed
 model: {size: tiny, frames: 1, frame_size: [32, 32]}
@@ -73,7 +75,7 @@ def _assert_same(folder: Path, other: Path) -> None:
     weights, expected = _weights(folder), _weights(other)
     assert weights.keys() == expected.keys() and len(weights) > 100
     assert [name for name in weights if not weights[name].equal(expected[name])] == []
-    assert not list(folder.rglob(".last.ckpt.*"))
+    assert not list(folder.rglob(".*"))  # nor is anything left of a write that was cut off
 
 
 @pytest.fixture(scope="module")

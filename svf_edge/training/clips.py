@@ -4,16 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset, Sampler, Subset
 
-from svf_edge.data.sample import PoseSample
-from svf_edge.data.synthetic import SyntheticPoseDataset
+from svf_edge.data.sample import PoseSample, stack_samples
+from svf_edge.errors import UnsupportedInput
 from svf_edge.training_config import TrainConfig
 
 
 def dataset(split: str, clips: int, config: TrainConfig, chunks: int = 1) -> Dataset[PoseSample]:
-    """`clips` clips of `split` ("train" or "val") that a run's model takes in `chunks` pieces."""
-    return SyntheticPoseDataset(split, clips, chunks * config.model.frames, config.model.frame_size, config.seed)
+    """`clips` clips of `split` ("train" or "val") that a run's model takes in `chunks` pieces.
+
+    There may be fewer in "val". Raises what the run's data source raises.
+    """
+    source = config.data if split == "train" else config.validation_source
+    return source.open(split, chunks * config.model.frames, config.model.frame_size, config.seed, clips)
+
+
+def validation_clips(config: TrainConfig) -> Dataset[PoseSample]:
+    """The validation clips of a run, as many for every process."""
+    clips = dataset("val", config.validation_clips, config)
+    count = len(clips)  # type: ignore[arg-type]
+    if count < config.processes:
+        raise UnsupportedInput(f"{config.name}: {count} validation clips for {config.processes} processes; add some")
+    return clips if count % config.processes == 0 else Subset(clips, range(count - count % config.processes))
+
+
+def first_clips(config: TrainConfig) -> PoseSample:
+    """The first `calibration_clips` of the training clips as one batch, of the model's length."""
+    clips = stack_samples(dataset("train", config.calibration_clips, config, config.stream_chunks))
+    steps = config.model.frames
+    return PoseSample(
+        frames=clips["frames"][:, :steps],
+        joints=clips["joints"][:, :steps],
+        visible=clips["visible"][:, :steps],
+        joints3d=clips["joints3d"][:, :steps],
+        motion=clips["motion"],
+    )
 
 
 class NewClips(Sampler[int]):

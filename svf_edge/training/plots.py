@@ -80,7 +80,7 @@ def draw_rates(rows: Sequence[Row], path: Path) -> None:
 
 
 def draw_examples(frames: Tensor, joints: Tensor, predicted: Tensor, path: Path) -> None:
-    """Labels (white) and predictions (red) on frames: uint8 `[N, 3, H, W]`, pixels `[N, J, 2]` twice."""
+    """Labels (white) and predictions (red) on frames: uint8 `[N, C, H, W]`, pixels `[N, J, 2]` twice."""
     columns = min(4, len(frames))
     rows = -(-len(frames) // columns)
     figure = _figure(2.6 * columns, 2.6 * rows)
@@ -89,7 +89,8 @@ def draw_examples(frames: Tensor, joints: Tensor, predicted: Tensor, path: Path)
     for axes in panels:
         axes.axis("off")
     for axes, frame, label, guess in zip(panels, frames, joints, predicted, strict=False):
-        axes.imshow(frame.permute(1, 2, 0).numpy(), extent=(0, width, height, 0))
+        picture = frame.permute(1, 2, 0) if len(frame) == 3 else frame.float().mean(0)  # events: grey
+        axes.imshow(picture.numpy(), extent=(0, width, height, 0), cmap="gray")
         for points, colour in ((label, "white"), (guess, "red")):
             for a, b in SKELETON:
                 axes.plot(points[[a, b], 0], points[[a, b], 1], color=colour, linewidth=1.2, alpha=0.8)

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities import rank_zero_only
 from rich import get_console
@@ -32,7 +32,7 @@ from svf_edge.model.network import SpikeVideoFormer
 from svf_edge.model_store import load_model, save_model
 from svf_edge.quant import expand_weight_bits, is_quantised, quantise
 from svf_edge.tasks.pose_evaluation import evaluate
-from svf_edge.training.clips import dataset
+from svf_edge.training.clips import dataset, first_clips, validation_clips
 from svf_edge.training.history import History
 from svf_edge.training.start import first_model
 from svf_edge.training.task import PoseTraining
@@ -52,8 +52,7 @@ class Run:
 
     def calibration(self) -> Iterator[Tensor]:
         """The first training clips in batches `[B, T, C, H, W]`."""
-        clips = stack_samples(dataset("train", self.config.calibration_clips, self.config))
-        return iter(clips["frames"].split(self.config.batch_size))
+        return iter(first_clips(self.config)["frames"].split(self.config.batch_size))
 
 
 @dataclass(frozen=True)
@@ -122,9 +121,11 @@ def train(config: TrainConfig, folder: str | Path) -> Path:
     folder = Path(folder)
     # What cannot be built, quantised, rendered or taught must not claim the folder.
     expand_weight_bits(SpikeVideoFormer(config.model), 8, config.weight_bits)
-    clips = dataset("val", config.validation_clips, config)
+    clips = validation_clips(config)
+    dataset("train", config.calibration_clips, config, config.stream_chunks)
     terms = loss_terms(config)
     _claim(folder, config)
+    _clean(folder)
     torch.set_num_threads(config.threads)
     paths = [folder / f"{stage.name}.safetensors" for stage in STAGES]
     if paths[-1].exists():
@@ -149,7 +150,7 @@ def train(config: TrainConfig, folder: str | Path) -> Path:
 
 def start_model(config: TrainConfig) -> SpikeVideoFormer:
     """The untrained model of a run: seeded, its head at the marginal distribution of the joints, every layer firing."""
-    return first_model(config, stack_samples(dataset("train", config.calibration_clips, config)))
+    return first_model(config, first_clips(config))
 
 
 def fit(run: Run, model: SpikeVideoFormer, phase: Phase, name: str, first_clip: int) -> SpikeVideoFormer:
@@ -181,7 +182,10 @@ def fit(run: Run, model: SpikeVideoFormer, phase: Phase, name: str, first_clip: 
         gradient_clip_val=1.0,
         logger=False,
         plugins=[_AtomicCheckpoints()],
-        callbacks=[_Progress(), *_checkpoints(folder)],
+        callbacks=[
+            _Progress(),
+            ModelCheckpoint(folder, filename="last", save_top_k=1, every_n_epochs=1, enable_version_counter=False),
+        ],
         enable_model_summary=False,
     )
     last = folder / "last.ckpt"
@@ -210,14 +214,6 @@ class _AtomicCheckpoints(TorchCheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         with atomic_write(path) as temporary:
             torch.save(checkpoint, temporary)
-
-
-def _checkpoints(folder: Path) -> list[Callback]:
-    """`last.ckpt` after every epoch; what a kill inside a write left over is removed."""
-    if _is_first():
-        for left in folder.glob(".last.ckpt.*"):
-            left.unlink(missing_ok=True)
-    return [ModelCheckpoint(folder, filename="last", save_top_k=1, every_n_epochs=1, enable_version_counter=False)]
 
 
 def _readable(last: Path, task: PoseTraining) -> Path:
@@ -267,6 +263,14 @@ def _claim(folder: Path, config: TrainConfig) -> None:
         raise BadFile(f"{path}: damaged; remove the folder or train into another one") from error
     if not same:
         raise UnsupportedInput(f"{folder}: holds a run with another configuration; train into another folder")
+
+
+def _clean(folder: Path) -> None:
+    """Remove what kills inside writes left over (`files.atomic_write`)."""
+    if _is_first():
+        for suffix in ("json", "csv", "png", "safetensors", "ckpt"):
+            for left in folder.rglob(f".*.{suffix}.*.{suffix}"):
+                left.unlink(missing_ok=True)
 
 
 def _is_first() -> bool:

@@ -15,7 +15,7 @@ from svf_edge.model.network import SpikeVideoFormer
 from svf_edge.model_store import load_model
 from svf_edge.tasks.pose import inside, simcc_loss
 from svf_edge.tasks.pose_evaluation import evaluate
-from svf_edge.training.clips import dataset
+from svf_edge.training.clips import first_clips, validation_clips
 from svf_edge.training.run import start_model, train
 from svf_edge.training_config import TrainConfig
 
@@ -47,9 +47,9 @@ class Smoke:
 def smoke(config: TrainConfig, folder: Path) -> Smoke:
     """Run `config` in `folder` and compare its result with the model it started from."""
     path = train(config, folder)
-    clips = stack_samples(dataset("val", config.validation_clips, config))
+    clips = stack_samples(validation_clips(config))
     start = start_model(config)
-    reestimate(start, stack_samples(dataset("train", config.calibration_clips, config))["frames"].split(64))
+    reestimate(start, first_clips(config)["frames"].split(64))
     results = [_measure(model, clips, config) for model in (start, load_model(path)[0])]
     (loss_before, pck_before), (loss_after, pck_after) = results
     return Smoke((loss_before, loss_after), (pck_before, pck_after))
