@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Subset
 
 from svf_edge.errors import BadFile
 from svf_edge.model.config import ModelConfig
+
+Frames = NDArray[np.uint8]
 
 ENOUGH = 32
 """Clips below which unusual ones sway the result."""
@@ -35,13 +38,23 @@ def video_clips(folder: str | Path, config: ModelConfig, count: int) -> Tensor:
     if not paths:
         raise BadFile(f"{folder}: holds no video; give a folder of .mp4, .webm, .avi, .mov or .mkv files")
     per_video = -(-count // len(paths))
-    clips: list[np.ndarray] = []
+    clips: list[Frames] = []
     for path in paths:
-        found = list(iter_clips(path, config.frames, config.frame_size))
-        places = np.unique(np.linspace(0, len(found) - 1, per_video).round().astype(int))
-        clips += [found[place] for place in places]
-    kept = np.unique(np.linspace(0, len(clips) - 1, count).round().astype(int))
-    return torch.from_numpy(np.stack([clips[place] for place in kept]))
+        clips += _spread(iter_clips(path, config.frames, config.frame_size), per_video)
+    return torch.from_numpy(np.stack(_spread(clips, count)))
+
+
+def _spread(clips: Iterable[Frames], count: int) -> list[Frames]:
+    """Up to `count` of `clips`, evenly spaced; never holds more than twice as many."""
+    kept: list[Frames] = []
+    stride = 1
+    for place, clip in enumerate(clips):
+        if place % stride == 0:
+            kept.append(clip)
+        if len(kept) > 2 * count:
+            kept, stride = kept[::2], 2 * stride
+    places = np.unique(np.linspace(0, len(kept) - 1, count).round().astype(int))
+    return [kept[place] for place in places]
 
 
 def synthetic_clips(config: ModelConfig, count: int, seed: int = 0) -> Tensor:

@@ -185,17 +185,14 @@ def _round(weight: Tensor, units: Tensor, limit: int, gram: Tensor) -> Tensor:
 
 
 def _error(found: Moments, weight: Tensor) -> float:
-    """Share of the prediction's power that `weight` misses: `E|W x - y|^2` less what no weight could explain."""
-    fitted = torch.einsum("gok,gkl,gol->go", weight, found.gram, weight)
-    missed = fitted - 2 * (weight * found.cross).sum(2)
-    explained = torch.einsum(
-        "gok,gok->go",
-        found.cross,
-        torch.linalg.lstsq(
-            found.gram + 1e-9 * torch.eye(found.gram.shape[-1], dtype=torch.float64), found.cross.transpose(1, 2)
-        ).solution.transpose(1, 2),
-    )
-    return float((missed + explained).sum() / explained.sum().clamp(min=1e-12))
+    """`E|W x - y|^2` beyond what the best weights leave, relative to what those explain of `y`."""
+    size = found.gram.shape[-1]
+    least = 1e-6 * found.gram.diagonal(dim1=1, dim2=2).mean(1).clamp(min=1e-12)
+    steady = found.gram + least[:, None, None] * torch.eye(size, dtype=found.gram.dtype)
+    best = torch.linalg.solve(steady, found.cross.transpose(1, 2)).transpose(1, 2)
+    excess = weight - best
+    missed = torch.einsum("gok,gkl,gol->", excess, steady, excess)
+    return float(missed / torch.einsum("gok,gok->", found.cross, best).clamp(min=1e-12))
 
 
 def reconstruct(

@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 from typer.testing import CliRunner
 
+from svf_edge import shipped
 from svf_edge.calib.bitwidths import assign
 from svf_edge.calib.calibrate import calibrate, model_bytes
-from svf_edge.calib.clips import complaints
+from svf_edge.calib.clips import complaints, video_clips
 from svf_edge.calib.compare import Reference
 from svf_edge.calib.sensitivity import Cost
 from svf_edge.cli import build_app
+from svf_edge.data.video import iter_clips
 from svf_edge.errors import BadFile, UnsupportedInput
 from svf_edge.model.network import SpikeVideoFormer
 from svf_edge.model_store import load_model, save_model
@@ -109,6 +111,20 @@ def test_complaints(small_clips: Tensor) -> None:
     assert any("of the frames are black" in line for line in complaints(torch.zeros_like(bright), {}, {}))
     (unlike,) = complaints(bright, {"a": 0.5, "b": 0.1}, {"a": 0.1, "b": 0.1})
     assert "1 of 2 layers fire unlike the checkpoint's record (most of all a: 0.500 against 0.100)" in unlike
+
+
+def test_clips_of_a_folder_are_spread_over_its_videos(small_model: SpikeVideoFormer, tmp_path: Path) -> None:
+    config = small_model.config
+    every = np.stack(list(iter_clips(shipped.CLIP, config.frames, config.frame_size)))
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / name).write_bytes(shipped.CLIP.read_bytes())
+    found = video_clips(tmp_path, config, 6).numpy()
+    assert found.shape == (6, config.frames, 3, *config.frame_size) and found.dtype == np.uint8
+    for clip in (found[0], found[3]):
+        np.testing.assert_array_equal(clip, every[0])
+    assert any(np.array_equal(found[2], clip) for clip in every[len(every) // 2 :])
+    with pytest.raises(BadFile, match="holds no video"):
+        video_clips(tmp_path / "nothing", config, 6)
 
 
 def test_the_command_leaves_a_checkpoint_and_a_report(small_model: SpikeVideoFormer, tmp_path: Path) -> None:
