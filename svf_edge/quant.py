@@ -148,7 +148,12 @@ class QuantConv(nn.Module):
         self.fix(best_exponents(self.conv.weight, bits, self.finest))
 
     def fix(self, exponent: Tensor) -> None:
-        """Fix the units of the weights: `exponent` integer `[Cout]`, clamped to what the layer's shift allows."""
+        """Fix the units of the weights: `exponent` integer `[Cout]`, clamped to what the layer's shift allows.
+
+        Raises `UnsupportedInput` for another shape.
+        """
+        if exponent.shape != self.bias.shape:
+            raise UnsupportedInput(f"{list(exponent.shape)} units of weights for {len(self.bias)} channels")
         self.weight_exponent = exponent.clamp(max=self.finest).to(torch.int8).to(self.bias.device)
 
     def _weight(self) -> tuple[Tensor, Tensor]:
@@ -248,7 +253,7 @@ def weight_layers(model: nn.Module) -> tuple[str, ...]:
 
 
 def expand_weight_bits(model: nn.Module, default: int, overrides: Mapping[str, int] | None = None) -> dict[str, int]:
-    """Bits of every weight layer of `model`: those of the first pattern in `overrides` that fits its path, or `default`.
+    """Bits of every weight layer of `model`: of the first pattern in `overrides` that fits its path, else `default`.
 
     Patterns are shell patterns over module paths: `{"backbone.0.*": 8, "*.mlp.*": 2}`. Raises `UnsupportedInput` for
     a number of bits that the contract lacks and for a pattern that fits no layer.

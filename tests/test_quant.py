@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from svf_edge.contract import WEIGHT_BITS, weight_limit
+from svf_edge.errors import UnsupportedInput
 from svf_edge.model.config import model_config
 from svf_edge.model.layers import AttentionLif
 from svf_edge.model.neurons import Lif
@@ -78,6 +79,8 @@ def test_narrow_weights_learn_and_stop_at_the_range() -> None:
         saturate=False,
         weight_bits=2,
     )
+    with pytest.raises(UnsupportedInput, match=r"\[2\] units of weights for 1 channels"):
+        layer.fix(torch.tensor([0, 0]))
     layer.fix(torch.tensor([0]))
     assert layer.integers().weight.flatten().tolist() == [1, 0, 1]
     layer(torch.ones(1, 1, 3, 1, 1)).sum().backward()

@@ -55,7 +55,7 @@ def test_a_fitted_layer_beats_rounding_and_keeps_the_mean() -> None:
         def error(layer: QuantConv = layer, x: Tensor = x, target: Tensor = target, groups: int = groups) -> float:
             weight, _ = layer._weight()
             y = weight.double().reshape(groups, 8, 12) @ x + layer.bias.double().reshape(groups, 8, 1)
-            return float((y - target).square().mean())
+            return float((y - target).square().mean().detach())
 
         nearest = error()
         fit(layer, exact_moments(x, target))
