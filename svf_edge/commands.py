@@ -70,10 +70,17 @@ def train(
         Console(stderr=True).print("interrupted; the same command goes on from the last finished epoch")
         raise
     _, meta = load_model(checkpoint)
-    table = Table("", "float", "after quantisation", "after QAT", title=f"{checkpoint}: {chosen.name}")
-    stages = (meta["float"], meta["post_training_quantisation"], meta["metrics"])
+    if "float" in meta:
+        results = {
+            "float": meta["float"],
+            "after quantisation": meta["post_training_quantisation"],
+            "after QAT": meta["metrics"],
+        }
+    else:  # a dense twin stays as it is
+        results = {"float": meta["metrics"]}
+    table = Table("", *results, title=f"{checkpoint}: {chosen.name}")
     for name in meta["metrics"]:
-        table.add_row(name, *(f"{stage[name]:.3f}" for stage in stages))
+        table.add_row(name, *(f"{result[name]:.3f}" for result in results.values()))
     Console().print(table)
 
 

@@ -18,13 +18,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
 
 from svf_edge.contract import INT8_MAX, WEIGHT_BITS, weight_limit
 from svf_edge.errors import MissingPackage, UnsupportedInput
 from svf_edge.model.config import ModelConfig
 from svf_edge.model.heads import SpatialMean
-from svf_edge.model.layers import AttentionLif, ConvNorm
+from svf_edge.model.layers import AttentionLif, ConvNorm, convolve
 from svf_edge.model.network import SpikeVideoFormer
 from svf_edge.model.neurons import Lif
 
@@ -178,7 +177,7 @@ class QuantConv(nn.Module):
         shift = exponent + self.in_exponent - self.out_exponent
         unit = 2.0 ** -(shift.clamp(min=0) + self.out_exponent).double()
         bias = through(self.bias, (self._bias(shift) * unit).to(self.bias.dtype))
-        y = F.conv2d(x.flatten(0, 1), weight, None, self.stride, self.padding, 1, self.groups)
+        y = convolve(x.flatten(0, 1), weight, None, self.stride, self.padding, self.groups)
         y = y + bias[:, None, None]
         step = 2.0**-self.out_exponent
         floor = torch.floor(y.detach() / step) * step
@@ -293,6 +292,8 @@ def quantise(
             raise UnsupportedInput(
                 f"{name}: {bits!r}-bit weights; give {', '.join(map(str, WEIGHT_BITS))} for a layer of the model"
             )
+    if model.config.neuron != "lif":
+        raise UnsupportedInput(f"neuron: {model.config.neuron}; a dense twin has no integer program, train neuron: lif")
     model = copy.deepcopy(model)
     config = model.config
     source = config.input_exponent  # modules are registered in running order: an int8 output feeds the next layer

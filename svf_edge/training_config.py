@@ -19,6 +19,7 @@ Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Rate = Annotated[float, Field(gt=0, le=1)]
+PhaseName = Literal["image", "float", "qat"]
 
 MACHINE: Final = frozenset({"accelerator", "devices", "num_nodes", "strategy", "workers", "threads", "pictures"})
 """Entries that say where a run computes, not what. A run may go on with others."""
@@ -52,6 +53,9 @@ class TrainConfig(_Frozen):
 
     name: str
     model: ModelConfig
+    image_phase: Phase | None = None
+    """Float training ahead of the float phase, on single frames: as much work on four times as many different pictures
+    as on clips of four frames, which hardly differ."""
     float_phase: Phase
     qat_phase: Phase
     data: DataSource = SyntheticSource()
@@ -59,7 +63,9 @@ class TrainConfig(_Frozen):
     val_data: DataSource | None = None
     """Where validation clips come from. None: the validation split of `data`."""
     batch_size: Count = 32
-    """Clips of a step, over all devices together."""
+    """Clips of a step, over all devices together; in the image phase frames, `model.frames` times as many."""
+    optimiser: Literal["adamw", "muon"] = "adamw"
+    """muon: orthogonalised updates for convolutions (`training.optimisers`), AdamW for the rest."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.02
     sigma: Positive = 1.5
     """Width of the target around a joint, in bins."""
@@ -79,6 +85,8 @@ class TrainConfig(_Frozen):
     """Clips of this many times `model.frames` are trained on chunk by chunk, membranes carried over."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     """Arithmetic of the float phase. The quantised network is exact, and trained, in float32 only."""
+    fused_neurons: bool = False
+    """Compile the neurons (`model.neurons.fused_neurons`): half a minute once, then a third less time a step."""
     weight_bits: Mapping[str, Literal[8, 4, 2]] = {}
     """Bits of weights by pattern of module path (`quant.expand_weight_bits`); the first match counts, 8 elsewhere."""
     sync_batchnorm: bool = False
@@ -97,6 +105,23 @@ class TrainConfig(_Frozen):
     threads: Count = 1
     pictures: bool = True
     """Whether curves, rates and examples are drawn as it goes (by matplotlib, where it is installed)."""
+
+    def on_images(self) -> TrainConfig:
+        """The configuration of the image phase: clips of one frame, as many frames in a step."""
+        steps = self.model.frames
+        return self.model_copy(
+            update={
+                "model": self.model.model_copy(update={"frames": 1}),
+                "batch_size": self.batch_size * steps,
+                "stream_chunks": 1,
+            }
+        )
+
+    def first_clip(self, name: PhaseName) -> int:
+        """Where a phase begins in the stream of training clips: behind those of the phases before."""
+        phases = {"image": self.image_phase, "float": self.float_phase, "qat": self.qat_phase}
+        before = list(phases.values())[: list(phases).index(name)]
+        return sum(phase.epochs * phase.clips_per_epoch for phase in before if phase is not None)
 
     @property
     def validation_source(self) -> DataSource:
@@ -147,6 +172,7 @@ class TrainConfig(_Frozen):
     def _divisible(self) -> Self:
         """Every process takes the same number of clips, or one would wait for the others for ever."""
         counts = {
+            "image_phase.clips_per_epoch": self.image_phase.clips_per_epoch if self.image_phase else 0,
             "batch_size": self.batch_size,
             "float_phase.clips_per_epoch": self.float_phase.clips_per_epoch,
             "qat_phase.clips_per_epoch": self.qat_phase.clips_per_epoch,

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from svf_edge.checkpoint import Checkpoint
-from svf_edge.training.run import STAGES
+from svf_edge.training.run import stages
 from svf_edge.training_config import TrainConfig, load_train_config
 
 pytestmark = pytest.mark.slow
@@ -64,9 +64,10 @@ def _start(config: TrainConfig, folder: Path, doomed_write: int = 0) -> BaseProc
 
 
 def _weights(folder: Path) -> dict[str, torch.Tensor]:
+    config = TrainConfig.model_validate_json((folder / "config.json").read_text())
     return {
         f"{stage.name}/{name}": tensor
-        for stage in STAGES
+        for stage in stages(config)
         for name, tensor in Checkpoint.load(folder / f"{stage.name}.safetensors").state.items()
     }
 

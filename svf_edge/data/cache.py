@@ -106,7 +106,7 @@ def render_cache(
         else:
             missing.append(file)
     columns = ("rendering clips", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, disable=not progress) as bar:
+    with Progress(*columns, disable=not (progress and missing)) as bar:
         task = bar.add_task("", total=data.length, completed=data.length - _clips(identity, missing))
         for file in _rendered(folder, identity, missing, processes):
             bar.advance(task, len(identity.indices(file)))

@@ -31,3 +31,14 @@ def stack_samples(clips: Dataset[PoseSample]) -> PoseSample:
         joints3d=torch.stack([sample["joints3d"] for sample in samples]),
         motion=torch.stack([sample["motion"] for sample in samples]),
     )
+
+
+def stretch(clips: PoseSample, begin: int, end: int) -> PoseSample:
+    """Frames `begin` to `end` (exclusive) of a clip, or of every clip of a stack."""
+    return PoseSample(
+        frames=clips["frames"][..., begin:end, :, :, :],
+        joints=clips["joints"][..., begin:end, :, :],
+        visible=clips["visible"][..., begin:end, :],
+        joints3d=clips["joints3d"][..., begin:end, :, :],
+        motion=clips["motion"],
+    )

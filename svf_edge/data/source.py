@@ -7,6 +7,7 @@ Paths are relative to the working directory.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -17,14 +18,14 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from torch.utils.data import Dataset, Subset
 
 from svf_edge.data.augment import augment
-from svf_edge.data.cache import CachedPoseDataset
+from svf_edge.data.cache import CachedPoseDataset, render_cache
 from svf_edge.data.events import EventCamera, EventClips
 from svf_edge.data.formats.clips import SPLITS
 from svf_edge.data.formats.coco import CocoDataset
 from svf_edge.data.formats.dhp19 import Dhp19Dataset
 from svf_edge.data.formats.eventhpe import EventHpeDataset
 from svf_edge.data.formats.mmhpsd import TEST_SUBJECTS, MmhpsdDataset
-from svf_edge.data.sample import PoseSample
+from svf_edge.data.sample import PoseSample, stretch
 from svf_edge.data.synthetic import SyntheticPoseDataset
 from svf_edge.errors import UnsupportedInput
 from svf_edge.model.config import first_complaint
@@ -87,12 +88,12 @@ class _Pixels(_Source):
         self, split: str, frames: int, size: tuple[int, int], seed: int = 0, clips: int | None = None
     ) -> Dataset[PoseSample]:
         if self.events is None:
-            return self.varied(super().open(split, frames, size, seed, clips), split, seed)
-        shown = self.varied(super().open(split, frames + 1, size, seed, clips), split, seed)
+            return self.varied(super().open(split, frames, size, seed, clips), split, frames, seed)
+        shown = self.varied(super().open(split, frames + 1, size, seed, clips), split, frames + 1, seed)
         return EventClips(shown, self.events, seed)
 
-    def varied(self, clips: Dataset[PoseSample], split: str, seed: int) -> Dataset[PoseSample]:
-        """`clips` as they are shown."""
+    def varied(self, clips: Dataset[PoseSample], split: str, frames: int, seed: int) -> Dataset[PoseSample]:
+        """`clips` as they are shown, `frames` of each."""
         return clips
 
 
@@ -102,8 +103,10 @@ class _Recorded(_Pixels):
     vary: bool = True
     """Vary training clips, anew whenever one is shown."""
 
-    def varied(self, clips: Dataset[PoseSample], split: str, seed: int) -> Dataset[PoseSample]:
-        return Varied(clips, seed) if self.vary and split == "train" else clips
+    def varied(self, clips: Dataset[PoseSample], split: str, frames: int, seed: int) -> Dataset[PoseSample]:
+        if self.vary and split == "train":
+            return Varied(clips, frames, seed)
+        return Shortened(clips, frames)
 
 
 class SyntheticSource(_Pixels):
@@ -129,13 +132,21 @@ class CachedSource(_Recorded):
 
     kind: Literal["cached"]
     folder: Path
+    length: Count | None = None
+    """Clips of a split that are rendered where they are missing, from the seed they are opened with. One process at a
+    time may do that. None: what is there is taken."""
+    frames: Count = 4
+    """Frames of a clip that is rendered; who opens it may ask for fewer."""
 
     def clips(self, split: str, frames: int, size: tuple[int, int], seed: int) -> Dataset[PoseSample]:
         _require_split(split)
         folder = self.folder / split
+        if self.length is not None:
+            asked = SyntheticPoseDataset(split, self.length, max(frames, self.frames), size, seed)
+            render_cache(folder, asked, processes=len(os.sched_getaffinity(0)))
         data = CachedPoseDataset(folder)
         held = data.identity
-        if (held.split, held.frames, (held.height, held.width)) != (split, frames, size):
+        if (held.split, (held.height, held.width)) != (split, size) or held.frames < frames:
             raise UnsupportedInput(
                 f"{folder}: holds clips of split '{held.split}' of {held.frames} frames of {held.height}x{held.width}, "
                 f"and split '{split}' of {frames} frames of {size[0]}x{size[1]} is asked for; render those"
@@ -327,16 +338,33 @@ class Passes(Dataset[PoseSample]):
 
 
 class Varied(Dataset[PoseSample]):
-    """A pixel data set with a random variation of every clip, which (`seed`, item) decide."""
+    """A random variation of `frames` successive frames of every clip, which (`seed`, item) decide."""
 
-    def __init__(self, clips: Dataset[PoseSample], seed: int) -> None:
-        self.clips, self.seed = clips, seed
+    def __init__(self, clips: Dataset[PoseSample], frames: int, seed: int) -> None:
+        self.clips, self.frames, self.seed = clips, frames, seed
 
     def __len__(self) -> int:
         return len(self.clips)  # type: ignore[arg-type]
 
     def __getitem__(self, index: int) -> PoseSample:
-        return augment(self.clips[index], np.random.default_rng([self.seed, index]))
+        rng = np.random.default_rng([self.seed, index])
+        clip = self.clips[index]
+        spare = len(clip["frames"]) - self.frames
+        begin = int(rng.integers(spare + 1)) if spare else 0
+        return augment(stretch(clip, begin, begin + self.frames), rng)
+
+
+class Shortened(Dataset[PoseSample]):
+    """The first `frames` frames of every clip."""
+
+    def __init__(self, clips: Dataset[PoseSample], frames: int) -> None:
+        self.clips, self.frames = clips, frames
+
+    def __len__(self) -> int:
+        return len(self.clips)  # type: ignore[arg-type]
+
+    def __getitem__(self, index: int) -> PoseSample:
+        return stretch(self.clips[index], 0, self.frames)
 
 
 def _require_split(split: str) -> None:

@@ -21,6 +21,7 @@ def make_lif(config: ModelConfig, theta: float = 1.0) -> Lif:
         reset=config.reset,
         surrogate=config.surrogate,
         width=config.surrogate_width,
+        dense=config.neuron == "relu",
     )
 
 
@@ -152,6 +153,8 @@ def space_time_attention(config: ModelConfig, width: int) -> nn.Module:
             )
         case "factorised":
             return FactorisedAttention(config, width)
+        case "none":
+            return nn.Identity()
 
 
 class Mlp(nn.Module):

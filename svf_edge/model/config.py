@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from svf_edge.errors import UnsupportedInput
 
 Positive = Annotated[int, Field(ge=1)]
-SpaceTime = Literal["joint", "spatial", "factorised", "hierarchical"]
+SpaceTime = Literal["joint", "spatial", "factorised", "hierarchical", "none"]
 
 
 class _Frozen(BaseModel):
@@ -60,6 +60,9 @@ class ModelConfig(_Frozen):
 
     attention: Literal["hamming", "dot"] = "hamming"
     space_time: SpaceTime = "joint"
+    """"none" leaves attention out, for comparison."""
+    neuron: Literal["lif", "relu"] = "lif"
+    """"relu" makes the dense twin, for comparison and as a teacher: it has no integer program."""
     reset: Literal["hard", "soft"] = "hard"
     levels: Positive = 1
     surrogate: Literal["sigmoid", "atan"] = "sigmoid"

@@ -12,6 +12,19 @@ from torch.nn import functional as F
 from svf_edge.model.neurons import Lif
 
 
+def convolve(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, int], padding: tuple[int, int], groups: int
+) -> Tensor:
+    """`conv2d`. Depthwise ones run channels last on a CPU: their weight gradient takes a fifth of the time there."""
+    if groups == 1 or weight.shape[1] > 1 or x.device.type != "cpu" or not torch.is_grad_enabled():
+        return F.conv2d(x, weight, bias, stride, padding, 1, groups)
+    last = torch.channels_last
+    y = F.conv2d(
+        x.contiguous(memory_format=last), weight.contiguous(memory_format=last), bias, stride, padding, 1, groups
+    )
+    return y.contiguous()
+
+
 class ConvNorm(nn.Module):
     """Convolution, then any number of BatchNorms (two where RepConv is followed by its own).
 
@@ -47,7 +60,8 @@ class ConvNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         steps = x.shape[0]
-        y = self.conv(x.flatten(0, 1))
+        conv = self.conv
+        y = convolve(x.flatten(0, 1), conv.weight, conv.bias, self.stride, self.padding, conv.groups)
         for norm in self.norms:
             y = norm(y)
         if self.border:
@@ -88,7 +102,9 @@ class AttentionLif(Lif):
     """Scale, BatchNorm (none for dot products) and LIF on an attention product."""
 
     def __init__(self, channels: int, scale: float, norm: bool, gain: float, lif: Lif) -> None:
-        super().__init__(lif.theta, levels=lif.levels, reset=lif.reset, surrogate=lif.surrogate, width=lif.width)
+        super().__init__(
+            lif.theta, levels=lif.levels, reset=lif.reset, surrogate=lif.surrogate, width=lif.width, dense=lif.dense
+        )
         self.channels = channels
         self.scale = scale
         self.norm = nn.BatchNorm2d(channels) if norm else None

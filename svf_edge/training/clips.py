@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from torch.utils.data import Dataset, Sampler, Subset
 
-from svf_edge.data.sample import PoseSample, stack_samples
+from svf_edge.data.sample import PoseSample, stack_samples, stretch
 from svf_edge.errors import UnsupportedInput
 from svf_edge.training_config import TrainConfig
 
@@ -32,14 +32,7 @@ def validation_clips(config: TrainConfig) -> Dataset[PoseSample]:
 def first_clips(config: TrainConfig) -> PoseSample:
     """The first `calibration_clips` of the training clips as one batch, of the model's length."""
     clips = stack_samples(dataset("train", config.calibration_clips, config, config.stream_chunks))
-    steps = config.model.frames
-    return PoseSample(
-        frames=clips["frames"][:, :steps],
-        joints=clips["joints"][:, :steps],
-        visible=clips["visible"][:, :steps],
-        joints3d=clips["joints3d"][:, :steps],
-        motion=clips["motion"],
-    )
+    return stretch(clips, 0, config.model.frames)
 
 
 class NewClips(Sampler[int]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import logging
 import os
@@ -10,9 +11,10 @@ import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import lightning
 import torch
@@ -24,11 +26,12 @@ from torch import Tensor
 
 from svf_edge.calib.batchnorm import reestimate
 from svf_edge.calib.exponents import inner_exponents
-from svf_edge.data.sample import PoseSample, stack_samples
+from svf_edge.data.sample import PoseSample, stack_samples, stretch
 from svf_edge.data.synthetic import GENERATOR_VERSION
 from svf_edge.errors import BadFile, SvfError, UnsupportedInput
 from svf_edge.files import atomic_write, write_text
 from svf_edge.model.network import SpikeVideoFormer
+from svf_edge.model.neurons import fused_neurons
 from svf_edge.model_store import load_model, save_model
 from svf_edge.quant import expand_weight_bits, is_quantised, quantise
 from svf_edge.tasks.pose_evaluation import evaluate
@@ -37,7 +40,7 @@ from svf_edge.training.history import History
 from svf_edge.training.start import first_model
 from svf_edge.training.task import PoseTraining
 from svf_edge.training.terms import LossTerm, loss_terms
-from svf_edge.training_config import Phase, TrainConfig
+from svf_edge.training_config import Phase, PhaseName, TrainConfig
 
 
 @dataclass(frozen=True)
@@ -60,13 +63,19 @@ class Stage:
     """Makes `folder/<name>.safetensors` from the checkpoint of the stage before.
 
     `fit` runs on every process and gives the trained model; `finish` runs on the first process alone and gives what
-    is saved, with further meta.
+    is saved, with further meta. Both see the run as `view` gives it.
     """
 
     name: str
-    title: Callable[[TrainConfig], str]
+    title: str
     fit: Callable[[Run, Path | None], SpikeVideoFormer]
     finish: Callable[[Run, SpikeVideoFormer, dict[str, Any]], tuple[SpikeVideoFormer, dict[str, Any]]]
+    view: Callable[[Run], Run] = lambda run: run
+
+
+def _on_images(run: Run) -> Run:
+    """The run on clips of one frame."""
+    return replace(run, config=run.config.on_images(), validation=stretch(run.validation, 0, 1))
 
 
 def _load(_: Run, before: Path | None) -> SpikeVideoFormer:
@@ -74,8 +83,16 @@ def _load(_: Run, before: Path | None) -> SpikeVideoFormer:
     return load_model(before)[0]
 
 
-def _fit_float(run: Run, _: Path | None) -> SpikeVideoFormer:
-    return fit(run, start_model(run.config), run.config.float_phase, "float", 0)
+def _fit_images(run: Run, _: Path | None) -> SpikeVideoFormer:
+    assert run.config.image_phase is not None
+    return fit(run, start_model(run.config), run.config.image_phase, "image")
+
+
+def _fit_float(run: Run, before: Path | None) -> SpikeVideoFormer:
+    model = start_model(run.config)
+    if before is not None:  # the same weights for any number of frames
+        model.load_state_dict(_load(run, before).state_dict())
+    return fit(run, model, run.config.float_phase, "float")
 
 
 def _finish_float(run: Run, model: SpikeVideoFormer, _: dict[str, Any]) -> tuple[SpikeVideoFormer, dict[str, Any]]:
@@ -89,25 +106,32 @@ def _finish_fold(run: Run, model: SpikeVideoFormer, meta: dict[str, Any]) -> tup
 
 
 def _fit_qat(run: Run, before: Path | None) -> SpikeVideoFormer:
-    config = run.config
-    lightning.seed_everything(config.seed + 1, verbose=False)
-    first_clip = config.float_phase.epochs * config.float_phase.clips_per_epoch
-    return fit(run, _load(run, before), config.qat_phase, "qat", first_clip)
+    lightning.seed_everything(run.config.seed + 1, verbose=False)
+    return fit(run, _load(run, before), run.config.qat_phase, "qat")
 
 
 def _finish_qat(_: Run, model: SpikeVideoFormer, meta: dict[str, Any]) -> tuple[SpikeVideoFormer, dict[str, Any]]:
     return model, {"float": meta["float"], "post_training_quantisation": meta["metrics"]}
 
 
-STAGES: Final = (
-    Stage("float", lambda c: f"float training, {c.float_phase.epochs} epochs", _fit_float, _finish_float),
-    Stage("folded", lambda c: "folding and calibration", _load, _finish_fold),
-    Stage("model", lambda c: f"quantisation-aware training, {c.qat_phase.epochs} epochs", _fit_qat, _finish_qat),
-)
+def stages(config: TrainConfig) -> list[Stage]:
+    """The stages of a run, in order; those of a dense twin end with float training."""
+    phases = config.image_phase, config.float_phase, config.qat_phase
+    image, float_, qat = (f"{phase.epochs if phase else 0} epochs" for phase in phases)
+    all_stages = [
+        Stage("image", f"float training on single frames, {image}", _fit_images, _finish_float, _on_images),
+        Stage("float", f"float training, {float_}", _fit_float, _finish_float),
+        Stage("folded", "folding and calibration", _load, _finish_fold),
+        Stage("model", f"quantisation-aware training, {qat}", _fit_qat, _finish_qat),
+    ]
+    wanted = all_stages if config.image_phase else all_stages[1:]
+    return [stage for stage in wanted if config.model.neuron == "lif" or stage.name in ("image", "float")]
 
 
 def train(config: TrainConfig, folder: str | Path) -> Path:
     """Train into `folder` and return the path of the quantised checkpoint, `folder/model.safetensors`.
+
+    A dense twin ends with float training: the path is that of `folder/float.safetensors`.
 
     A run that was interrupted goes on from its last finished epoch when called again with the same configuration, and
     ends with the very weights of one that was not. Also left there: `float.safetensors`, `folded.safetensors`,
@@ -127,7 +151,8 @@ def train(config: TrainConfig, folder: str | Path) -> Path:
     _claim(folder, config)
     _clean(folder)
     torch.set_num_threads(config.threads)
-    paths = [folder / f"{stage.name}.safetensors" for stage in STAGES]
+    order = stages(config)
+    paths = [folder / f"{stage.name}.safetensors" for stage in order]
     if paths[-1].exists():
         _announce(f"{paths[-1]} is there already: nothing to do")
         return paths[-1]
@@ -135,13 +160,14 @@ def train(config: TrainConfig, folder: str | Path) -> Path:
         _announce("no pictures: matplotlib is not installed (pip install 'svf-edge[report]')")
     run = Run(config, folder, stack_samples(clips), History(folder), terms)
     before: Path | None = None
-    for number, (stage, path) in enumerate(zip(STAGES, paths, strict=True), 1):
+    for number, (stage, path) in enumerate(zip(order, paths, strict=True), 1):
         if not path.exists():
-            _announce(f"{number}/{len(STAGES)} {stage.title(config)}")
-            model = stage.fit(run, before)
+            _announce(f"{number}/{len(order)} {stage.title}")
+            view = stage.view(run)
+            model = stage.fit(view, before)
             if _is_first():
                 meta = {} if before is None else load_model(before)[1]
-                _save(run, *stage.finish(run, model, meta), path)
+                _save(view, *stage.finish(view, model, meta), path)
             else:
                 _wait_for(path)
         before = path
@@ -153,7 +179,7 @@ def start_model(config: TrainConfig) -> SpikeVideoFormer:
     return first_model(config, first_clips(config))
 
 
-def fit(run: Run, model: SpikeVideoFormer, phase: Phase, name: str, first_clip: int) -> SpikeVideoFormer:
+def fit(run: Run, model: SpikeVideoFormer, phase: Phase, name: PhaseName) -> SpikeVideoFormer:
     """Train `model` for one phase, from its last finished epoch if there is one; gives the model to keep."""
     config, folder = run.config, run.folder / name
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # device lists and tips say nothing here
@@ -164,7 +190,7 @@ def fit(run: Run, model: SpikeVideoFormer, phase: Phase, name: str, first_clip: 
         config,
         phase,
         name=name,
-        first_clip=first_clip,
+        first_clip=config.first_clip(name),
         terms=run.terms,
         validation=run.validation,
         history=run.history,
@@ -191,14 +217,26 @@ def fit(run: Run, model: SpikeVideoFormer, phase: Phase, name: str, first_clip: 
     last = folder / "last.ckpt"
     resumed = _readable(last, task) if last.exists() else None
     on_interrupt = signal.getsignal(signal.SIGINT)
+    _keep_memory()
     try:
-        trainer.fit(task, ckpt_path=resumed, weights_only=True)
+        with fused_neurons() if config.fused_neurons else nullcontext():
+            trainer.fit(task, ckpt_path=resumed, weights_only=True)
     except SystemExit:  # Lightning ends the process, with SIGINT ignored
         if not trainer.interrupted:
             raise
         signal.signal(signal.SIGINT, on_interrupt)
         raise KeyboardInterrupt from None
     return task.kept.cpu()
+
+
+def _keep_memory() -> None:
+    """Ask the C library to keep freed memory: a step's large buffers would else be mapped and zeroed anew every time,
+    which takes a CPU a tenth of the step."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):  # glibc
+        trim_threshold, mmap_threshold, most = -1, -3, 2**30
+        libc.mallopt(mmap_threshold, most)
+        libc.mallopt(trim_threshold, 2**31 - 1)
 
 
 class _Progress(RichProgressBar):

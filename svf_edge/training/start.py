@@ -38,7 +38,8 @@ def first_model(config: TrainConfig, clips: PoseSample) -> SpikeVideoFormer:
     size, joints = config.model.frame_size, clips["joints"]
     assert isinstance(model.head, Pose) and isinstance(config.model.head, PoseHead)
     model.head.start_from(bin_frequency(joints, inside(joints, size), config.model.head, size))
-    make_alive(model, clips["frames"][: config.batch_size])
+    if config.model.neuron == "lif":
+        make_alive(model, clips["frames"][: config.batch_size])
     return model
 
 

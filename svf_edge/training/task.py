@@ -24,6 +24,7 @@ from svf_edge.tasks.pose_evaluation import joints_of
 from svf_edge.tasks.pose_metrics import pose_metrics
 from svf_edge.training.clips import NewClips, dataset
 from svf_edge.training.history import History
+from svf_edge.training.optimisers import make_optimiser
 from svf_edge.training.plots import draw_curves, draw_examples, draw_rates
 from svf_edge.training.start import SATURATED, SILENT
 from svf_edge.training.terms import LossTerm, Step
@@ -152,12 +153,7 @@ class PoseTraining(lightning.LightningModule):
         self._draw(points)
 
     def configure_optimizers(self) -> Any:
-        trained = [p for p in self.model.parameters() if p.requires_grad]
-        groups: list[dict[str, Any]] = [
-            {"params": [p for p in trained if p.ndim > 1]},
-            {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-        ]
-        optimizer = torch.optim.AdamW(groups, lr=self.phase.learning_rate, weight_decay=self.config.weight_decay)
+        optimizer = make_optimiser(self.model, self.config, self.phase.learning_rate)
         warmup = max(1, round(self.phase.warmup * self.steps))
 
         def factor(step: int) -> float:

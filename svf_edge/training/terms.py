@@ -126,10 +126,11 @@ def loss_terms(config: TrainConfig) -> list[LossTerm]:
     """The terms of a run."""
     head = config.model.head
     assert isinstance(head, PoseHead)
-    terms: list[LossTerm] = [
-        PoseTerm(head, config.model.frame_size, config.sigma),
-        RateTerm(config.rate_target, config.rate_scope, config.rate_layers, config.rate_weight, config.rate_warmup),
-    ]
+    terms: list[LossTerm] = [PoseTerm(head, config.model.frame_size, config.sigma)]
+    if config.model.neuron == "lif":
+        terms.append(
+            RateTerm(config.rate_target, config.rate_scope, config.rate_layers, config.rate_weight, config.rate_warmup)
+        )
     if config.distillation is not None:
         terms.append(DistillationTerm(config.distillation, config.model))
     return terms
