@@ -10,6 +10,9 @@ NUMERIC_VERSION = 1
 PACKING_VERSION = 1
 
 INT8_MAX = 127
+MAX_LEVELS = 15
+"""Most levels of a LIF that the packed operators take (`SVF_MAX_LEVELS` of the native core)."""
+
 WEIGHT_BITS = (8, 4, 2)
 """Widths that weights may have."""
 

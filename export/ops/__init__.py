@@ -9,12 +9,14 @@ overloads for ExecuTorch:
     torch.ops.svf.conv2d(x, weight, bias, shift, stride, padding, groups, zero_point) -> int32
     torch.ops.svf.conv2d_s8(...)                                                -> int8
     torch.ops.svf.lif(x, gain, bias, theta, soft_reset)                         -> int32 words [T, H, W, words]
+    torch.ops.svf.integer_lif(x, gain, bias, theta, soft_reset, levels)    -> int32 words [levels, T, H, W, words]
     torch.ops.svf.hamming_attention(q, k, v, channels, heads)                   -> int32 [G, N, C]
     torch.ops.svf.dot_attention(q, k, v, channels, heads)                       -> int32 [G, N, C]
     torch.ops.svf.unpack_weights(packed, bits, shape)                           -> int8 of `shape`
 
 `weight` is int8 `[kh, kw, Cin / groups, Cout]`, `bias` and `shift` int32 `[Cout]`, `stride` and `padding` pairs of
-ints (height, width), words int32. A wrong shape or dtype raises `ValueError` that says what was wrong.
+ints (height, width), words int32; words that are read may have 2 to 15 thermometer planes on an axis in front. A wrong
+shape or dtype raises `ValueError` that says what was wrong.
 
 Control of the native core: `available_isas()`, `current_isa()`, `force_isa(name)` (a context manager);
 `find_library("svf_core" | "svf_ort" | "svf_executorch")` gives a library's path or raises `MissingLibrary`.

@@ -42,19 +42,20 @@ class Conv2dParams(_Params):
         ("output_type", ctypes.c_int32),
         ("input_type", ctypes.c_int32),
         ("zero_point", ctypes.c_int32),
+        ("levels", ctypes.c_int32),
     ]
 
 
 class LifParams(_Params):
     """`svf_lif_params` of svf_core.h."""
 
-    _fields_ = [(name, ctypes.c_int32) for name in ("frames", "positions", "channels", "soft_reset")]
+    _fields_ = [(name, ctypes.c_int32) for name in ("frames", "positions", "channels", "soft_reset", "levels")]
 
 
 class AttentionParams(_Params):
     """`svf_attention_params` of svf_core.h."""
 
-    _fields_ = [(name, ctypes.c_int32) for name in ("groups", "tokens", "channels", "heads", "kind")]
+    _fields_ = [(name, ctypes.c_int32) for name in ("groups", "tokens", "channels", "heads", "kind", "levels")]
 
 
 def search_directories() -> list[Path]:

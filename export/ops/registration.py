@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from svf_edge.contract import MAX_LEVELS
 from svf_edge.export.ops import library
 from svf_edge.packing import word_count
 
@@ -24,6 +25,7 @@ OPERATORS = {
     "conv2d": f"{_CONV}, int zero_point",
     "conv2d_s8": f"{_CONV}, int zero_point",
     "lif": "Tensor x, Tensor gain, Tensor bias, Tensor theta, bool soft_reset",
+    "integer_lif": "Tensor x, Tensor gain, Tensor bias, Tensor theta, bool soft_reset, int levels",
     "hamming_attention": _ATTENTION,
     "dot_attention": _ATTENTION,
     "unpack_weights": "Tensor packed, int bits, int[4] shape",
@@ -37,6 +39,16 @@ def _require(name: str, tensor: Tensor, dtypes: Sequence[torch.dtype], rank: int
     if tensor.dtype not in dtypes or tensor.dim() != rank:
         wanted = " or ".join(str(dtype) for dtype in dtypes)
         raise ValueError(f"{name} must be {wanted} of rank {rank}, not {tensor.dtype} {tuple(tensor.shape)}")
+
+
+def _planes(name: str, words: Tensor, rank: int) -> int:
+    """Number of thermometer planes of `words`, which have `rank` axes or, with planes, one more in front."""
+    if words.dtype != torch.int32 or words.dim() not in (rank, rank + 1):
+        raise ValueError(
+            f"{name} must be torch.int32 of rank {rank}, or {rank + 1} with a leading axis of planes, "
+            f"not {words.dtype} {tuple(words.shape)}"
+        )
+    return words.shape[0] if words.dim() > rank else 1
 
 
 def _check_vectors(channels: int, **vectors: Tensor) -> None:
@@ -58,7 +70,10 @@ def _conv_output(
     dtype: torch.dtype,
 ) -> Tensor:
     """Checks the arguments and allocates the output `[T, Ho, Wo, Cout]`."""
-    _require("x", x, [torch.int32] if packed else [torch.uint8, torch.int8], 4)
+    if packed:
+        _planes("x", x, 4)
+    else:
+        _require("x", x, [torch.uint8, torch.int8], 4)
     _require("weight", weight, [torch.int8], 4)
     kernel_h, kernel_w, group_in, out_channels = weight.shape
     _check_vectors(out_channels, bias=bias, shift=shift)
@@ -67,39 +82,48 @@ def _conv_output(
     if len(stride) != 2 or len(padding) != 2 or min(stride) < 1 or min(padding) < 0:
         raise ValueError(f"stride {list(stride)} must be two positive ints, padding {list(padding)} two ints >= 0")
     expected = word_count(group_in * groups) if packed else group_in * groups
-    if x.shape[3] != expected:
+    steps, rows, columns, last = x.shape[-4:]
+    if last != expected:
         raise ValueError(
-            f"x has {x.shape[3]} {'words' if packed else 'channels'} per position, but weight "
+            f"x has {last} {'words' if packed else 'channels'} per position, but weight "
             f"{tuple(weight.shape)} with groups={groups} needs {expected}"
         )
-    height = (x.shape[1] + 2 * padding[0] - kernel_h) // stride[0] + 1
-    width = (x.shape[2] + 2 * padding[1] - kernel_w) // stride[1] + 1
+    height = (rows + 2 * padding[0] - kernel_h) // stride[0] + 1
+    width = (columns + 2 * padding[1] - kernel_w) // stride[1] + 1
     if height < 1 or width < 1:
         raise ValueError(
-            f"kernel {(kernel_h, kernel_w)} is larger than the frame {tuple(x.shape[1:3])} padded by {list(padding)}"
+            f"kernel {(kernel_h, kernel_w)} is larger than the frame {(rows, columns)} padded by {list(padding)}"
         )
-    return x.new_empty((x.shape[0], height, width, out_channels), dtype=dtype)
+    return x.new_empty((steps, height, width, out_channels), dtype=dtype)
 
 
-def _lif_output(x: Tensor, gain: Tensor, bias: Tensor, theta: Tensor) -> Tensor:
+def _lif_output(x: Tensor, gain: Tensor, bias: Tensor, theta: Tensor, levels: int | None) -> Tensor:
+    """Words of binary spikes for `levels` None, else with a leading axis of planes."""
     _require("x", x, [torch.int32], 4)
     channels = x.shape[3]
     _check_vectors(channels, gain=gain, bias=bias, theta=theta)
-    return x.new_empty((*x.shape[:3], word_count(channels)))
+    words = (*x.shape[:3], word_count(channels))
+    if levels is None:
+        return x.new_empty(words)
+    if not 2 <= levels <= MAX_LEVELS:
+        raise ValueError(f"levels={levels} is outside 2..{MAX_LEVELS}")
+    return x.new_empty((levels, *words))
 
 
 def _attention_output(q: Tensor, k: Tensor, v: Tensor, channels: int, heads: int) -> Tensor:
     for name, tensor in (("q", q), ("k", k), ("v", v)):
-        _require(name, tensor, [torch.int32], 3)
-        if tensor.shape[2] != word_count(channels):
+        _planes(name, tensor, 3)
+        if tensor.shape[-1] != word_count(channels):
             raise ValueError(
-                f"{name} has {tensor.shape[2]} words per token; {channels} channels take {word_count(channels)}"
+                f"{name} has {tensor.shape[-1]} words per token; {channels} channels take {word_count(channels)}"
             )
-        if tensor.shape[:2] != q.shape[:2]:
-            raise ValueError(f"{name} has (groups, tokens) {tuple(tensor.shape[:2])}, q has {tuple(q.shape[:2])}")
+        if tensor.shape[:-1] != q.shape[:-1]:
+            raise ValueError(
+                f"{name} has (planes, groups, tokens) {tuple(tensor.shape[:-1])}, q has {tuple(q.shape[:-1])}"
+            )
     if heads < 1 or channels % heads:
         raise ValueError(f"heads={heads} must divide channels={channels}")
-    return q.new_empty((q.shape[0], q.shape[1], channels))
+    return q.new_empty((*q.shape[-3:-1], channels))
 
 
 def _call(function: str, params: ctypes.Structure, *tensors: Tensor) -> None:
@@ -122,9 +146,9 @@ def _run_conv(
 ) -> Tensor:
     kernel_h, kernel_w, group_in, out_channels = weight.shape
     params = library.Conv2dParams(
-        frames=x.shape[0],
-        height=x.shape[1],
-        width=x.shape[2],
+        frames=x.shape[-4],
+        height=x.shape[-3],
+        width=x.shape[-2],
         in_channels=group_in * groups,
         out_channels=out_channels,
         kernel=(kernel_h, kernel_w),
@@ -134,6 +158,7 @@ def _run_conv(
         output_type=_INT8 if output.dtype == torch.int8 else _INT32,
         input_type=_INT8 if x.dtype == torch.int8 else _UINT8,
         zero_point=zero_point or 0,
+        levels=_planes("x", x, 4) if zero_point is None else 1,
     )
     function = "svf_spike_conv2d" if zero_point is None else "svf_conv2d"
     inputs = [tensor.contiguous() for tensor in (x, weight, bias, shift)]
@@ -175,14 +200,17 @@ def _dense_conv(dtype: torch.dtype, run: bool) -> Operator:
 
 
 def _lif(run: bool) -> Operator:
-    def operator(x: Tensor, gain: Tensor, bias: Tensor, theta: Tensor, soft_reset: bool) -> Tensor:
-        output = _lif_output(x, gain, bias, theta)
+    def operator(
+        x: Tensor, gain: Tensor, bias: Tensor, theta: Tensor, soft_reset: bool, levels: int | None = None
+    ) -> Tensor:
+        output = _lif_output(x, gain, bias, theta, levels)
         if run:
             params = library.LifParams(
                 frames=x.shape[0],
                 positions=x.shape[1] * x.shape[2],
                 channels=x.shape[3],
                 soft_reset=int(soft_reset),
+                levels=levels or 1,
             )
             _call("svf_lif", params, *[t.contiguous() for t in (x, gain, bias, theta)], output)
         return output
@@ -195,7 +223,12 @@ def _attention(kind: int, run: bool) -> Operator:
         output = _attention_output(q, k, v, channels, heads)
         if run:
             params = library.AttentionParams(
-                groups=q.shape[0], tokens=q.shape[1], channels=channels, heads=heads, kind=kind
+                groups=q.shape[-3],
+                tokens=q.shape[-2],
+                channels=channels,
+                heads=heads,
+                kind=kind,
+                levels=_planes("q", q, 3),
             )
             _call("svf_attention", params, *[t.contiguous() for t in (q, k, v)], output)
         return output
@@ -228,7 +261,7 @@ def _operator(name: str, run: bool) -> Operator:
         return _spike_conv(dtype, run)
     if name.startswith("conv2d"):
         return _dense_conv(dtype, run)
-    if name == "lif":
+    if name in ("lif", "integer_lif"):
         return _lif(run)
     if name == "unpack_weights":
         return _unpack_weights(run)

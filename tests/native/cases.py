@@ -8,9 +8,26 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from svf_edge.contract import MAX_LEVELS
+from svf_edge.packing import Words, pack_last
+
+LEVELS = [1, 2, 3, 4, 5, MAX_LEVELS]
 # Around the widths of words and vectors; 45 is a real head width.
 CHANNELS = [1, 3, 8, 13, 16, 31, 32, 33, 45, 64, 90, 96, 130]
 RATES = [0.0, 0.05, 0.2, 0.6, 1.0]
+
+
+def random_spikes(rng: np.random.Generator, shape: tuple[int, ...], rate: float, levels: int) -> NDArray[np.uint8]:
+    """Spikes in 0..levels: zero but at `rate`, where every level is as likely."""
+    active = rng.random(shape) < rate
+    return active.astype(np.uint8) if levels == 1 else (active * rng.integers(1, levels + 1, shape)).astype(np.uint8)
+
+
+def pack_levels(spikes: NDArray[np.uint8], levels: int) -> Words:
+    """Spikes `[..., C]` to words `[..., ceil(C / 32)]`, with a leading axis of planes for `levels` > 1."""
+    if levels == 1:
+        return pack_last(spikes)
+    return np.stack([pack_last(spikes >= level) for level in range(1, levels + 1)])
 
 
 @dataclass(frozen=True)
@@ -41,10 +58,10 @@ class ConvCase:
         bias = rng.integers(-2000, 2000, out_channels, dtype=np.int32)
         return weight, bias, rng.integers(-3, 12, out_channels, dtype=np.int32)
 
-    def spikes(self) -> NDArray[np.uint8]:
-        """Binary input `[T, H, W, Cin]`."""
+    def spikes(self, levels: int = 1) -> NDArray[np.uint8]:
+        """Input `[T, H, W, Cin]` in 0..levels, active at the case's rate."""
         shape = (self.frames, self.height, self.width, self.group_in * self.groups)
-        return (self.rng().random(shape) < self.rate).astype(np.uint8)
+        return random_spikes(self.rng(), shape, self.rate, levels)
 
     def integers(self, dtype: type[np.uint8] | type[np.int8]) -> NDArray[np.uint8] | NDArray[np.int8]:
         """Dense input `[T, H, W, Cin]` over the whole range of `dtype`."""
@@ -103,5 +120,8 @@ FIXED_CONVS = {
     "pose head": ConvCase(4, 4, 4, 1, 128, (4, 4), (1, 1), (0, 0), 13, 0.3, 5),
     "3x3 of all ones, sums past int16": ConvCase(1, 3, 3, 300, 70, (3, 3), (1, 1), (1, 1), 1, 1.0, 6),
     "depthwise of all ones, sums past int16": ConvCase(1, 20, 20, 1, 1, (20, 20), (1, 1), (0, 0), 40, 1.0, 7),
+    "depthwise 9x9 of all ones, sums past int16 with levels": ConvCase(
+        1, 12, 12, 1, 1, (9, 9), (1, 1), (4, 4), 40, 1.0, 9
+    ),
     "silent": ConvCase(2, 4, 4, 40, 40, (3, 3), (1, 1), (1, 1), 1, 0.0, 8),
 }

@@ -46,14 +46,15 @@ def lif(
     bias: NDArray[np.int32],
     theta: NDArray[np.int32],
     soft_reset: bool,
+    levels: int = 1,
 ) -> Integers:
-    """x `[T, ..., C]` to spikes 0/1 of the same shape."""
+    """x `[T, ..., C]` to spikes 0..levels of the same shape."""
     spikes = np.zeros(x.shape, np.int64)
     u = np.zeros(x.shape[1:], np.int64)
     for t, frame in enumerate(x.astype(np.int64)):
         h = (u + gain * frame + bias) >> 1
-        spikes[t] = h >= theta
-        u = h - spikes[t] * theta if soft_reset else np.where(spikes[t] == 1, 0, h)
+        spikes[t] = np.clip(h // theta, 0, levels)
+        u = h - spikes[t] * theta if soft_reset else np.where(spikes[t] > 0, 0, h)
     return spikes
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from svf_edge.export import ops
-from tests.native.examples import call, example
+from tests.native.examples import READS_SPIKES, call, example
 
 pytest.importorskip("executorch", reason="needs executorch")
 
@@ -33,13 +33,15 @@ def program(name: str, inputs: list[torch.Tensor], attributes: dict[str, int | l
     return bytes(edge.to_executorch().buffer)
 
 
-@pytest.mark.parametrize("name", ops.OPERATORS)
-def test_same_integers_as_torch(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "levels"), [(name, 1) for name in ops.OPERATORS] + [(name, 3) for name in READS_SPIKES]
+)
+def test_same_integers_as_torch(name: str, levels: int) -> None:
     from executorch.runtime import Runtime
 
     ctypes.CDLL(str(ops.find_library("svf_executorch")))
     for signed in (False, True) if name.startswith("conv2d") else (False,):
-        inputs, attributes = example(name, signed)
+        inputs, attributes = example(name, signed, levels)
         buffer = program(name, inputs, attributes)
         loaded = Runtime.get().load_program(buffer)  # a method does not keep its program alive
         method = loaded.load_method("forward")

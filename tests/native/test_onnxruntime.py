@@ -9,7 +9,7 @@ import torch
 from onnx import helper
 
 from svf_edge.export import ops
-from tests.native.examples import call, example
+from tests.native.examples import READS_SPIKES, call, example
 
 ort = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
 
@@ -19,6 +19,7 @@ NAMES = {
     "conv2d": "IntConv2d",
     "conv2d_s8": "IntConv2dS8",
     "lif": "Lif",
+    "integer_lif": "IntegerLif",
     "hamming_attention": "HammingAttention",
     "dot_attention": "DotAttention",
 }
@@ -58,9 +59,9 @@ def run(
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("signed", [False, True])
-@pytest.mark.parametrize("name", NAMES)
-def test_same_integers_as_torch(isa: str, name: str, signed: bool, threads: int) -> None:
-    inputs, attributes = example(name, signed)
+@pytest.mark.parametrize(("name", "levels"), [(name, 1) for name in NAMES] + [(name, 3) for name in READS_SPIKES])
+def test_same_integers_as_torch(isa: str, name: str, levels: int, signed: bool, threads: int) -> None:
+    inputs, attributes = example(name, signed, levels)
     expected = call(name, inputs, attributes).numpy()
     result = run(name, inputs, attributes, torch.int8 if name.endswith("_s8") else torch.int32, threads)
     assert result.dtype == expected.dtype
@@ -69,7 +70,8 @@ def test_same_integers_as_torch(isa: str, name: str, signed: bool, threads: int)
 
 
 def test_every_operator_is_covered() -> None:
-    assert set(NAMES) == set(ops.OPERATORS)
+    """Graphs unpack weights by standard operators."""
+    assert set(NAMES) == set(ops.OPERATORS) - {"unpack_weights"}
 
 
 def test_a_wrong_shape_is_named() -> None:
@@ -77,6 +79,22 @@ def test_a_wrong_shape_is_named() -> None:
     inputs[0] = inputs[0][..., :1].contiguous()
     with pytest.raises(Exception, match="x has size 1 on axis 3, expected 2"):
         run("spike_conv2d", inputs, attributes, torch.int32)
+
+
+@pytest.mark.parametrize(("levels", "says"), [(1, "an integer LIF has 2 or more"), (16, "outside 1..15")])
+def test_other_levels_are_refused(levels: int, says: str) -> None:
+    inputs, attributes = example("integer_lif")
+    attributes["levels"] = levels
+    with pytest.raises(Exception, match=says):
+        run("integer_lif", inputs, attributes, torch.int32)
+
+
+@pytest.mark.parametrize("name", ["spike_conv2d", "dot_attention"])
+def test_a_rank_that_is_neither_is_named(name: str) -> None:
+    inputs, attributes = example(name)
+    inputs[0] = inputs[0][None, None].contiguous()
+    with pytest.raises(Exception, match=r"must have rank \d, or one more with planes, not \d"):
+        run(name, inputs, attributes, torch.int32)
 
 
 def test_a_missing_attribute_is_named() -> None:

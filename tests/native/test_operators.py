@@ -11,12 +11,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from svf_edge.contract import MAX_LEVELS
 from svf_edge.export import ops
 from svf_edge.export.ops import library
-from svf_edge.packing import pack_last, unpack_last
+from svf_edge.packing import unpack_last
 from tests.native import definitions
-from tests.native.cases import CHANNELS, FIXED_CONVS, RATES, ConvCase, conv_cases
-from tests.native.examples import example, tensors
+from tests.native.cases import (
+    CHANNELS,
+    FIXED_CONVS,
+    LEVELS,
+    RATES,
+    ConvCase,
+    conv_cases,
+    pack_levels,
+    random_spikes,
+)
+from tests.native.examples import READS_SPIKES, example, tensors
 
 svf = torch.ops.svf
 generated = settings(
@@ -27,9 +37,9 @@ generated = settings(
 )
 
 
-def check_spike_conv(case: ConvCase) -> NDArray[np.int64]:
-    spikes, (weight, bias, shift) = case.spikes(), case.weights()
-    arguments = (*tensors(pack_last(spikes), weight, bias, shift), *case.arguments)
+def check_spike_conv(case: ConvCase, levels: int = 1) -> NDArray[np.int64]:
+    spikes, (weight, bias, shift) = case.spikes(levels), case.weights()
+    arguments = (*tensors(pack_levels(spikes, levels), weight, bias, shift), *case.arguments)
     expected = definitions.conv2d(spikes, weight, bias, shift, case.stride, case.padding, case.groups)
     wide, narrow = svf.spike_conv2d(*arguments), svf.spike_conv2d_s8(*arguments)
     assert (wide.dtype, narrow.dtype) == (torch.int32, torch.int8)
@@ -53,6 +63,7 @@ def check_dense_conv(case: ConvCase, dtype: type[np.uint8] | type[np.int8], zero
 @pytest.mark.parametrize("name", FIXED_CONVS)
 def test_convolutions_of_the_networks(isa: str, name: str) -> None:
     case = FIXED_CONVS[name]
+    check_spike_conv(case, MAX_LEVELS)
     spiking = check_spike_conv(case)
     if name == "silent":
         _, bias, shift = case.weights()
@@ -64,9 +75,9 @@ def test_convolutions_of_the_networks(isa: str, name: str) -> None:
 
 
 @generated
-@given(case=conv_cases())
-def test_spike_conv2d(isa: str, case: ConvCase) -> None:
-    check_spike_conv(case)
+@given(case=conv_cases(), levels=st.sampled_from(LEVELS))
+def test_spike_conv2d(isa: str, case: ConvCase, levels: int) -> None:
+    check_spike_conv(case, levels)
 
 
 @generated
@@ -101,17 +112,38 @@ def test_largest_products_do_not_saturate(isa: str) -> None:
     width=st.integers(1, 9),
     channels=st.sampled_from(CHANNELS),
     soft_reset=st.booleans(),
+    levels=st.sampled_from(LEVELS),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_lif(isa: str, frames: int, height: int, width: int, channels: int, soft_reset: bool, seed: int) -> None:
+def test_lif(
+    isa: str, frames: int, height: int, width: int, channels: int, soft_reset: bool, levels: int, seed: int
+) -> None:
     rng = np.random.default_rng(seed)
     x = rng.integers(-600, 900, (frames, height, width, channels), dtype=np.int32)
     gain = rng.choice(np.array([1, 1, -1, 64, -64], np.int32), channels)
     bias = rng.integers(-300, 300, channels, dtype=np.int32)
     theta = rng.integers(1, 600, channels, dtype=np.int32)
-    words = svf.lif(*tensors(x, gain, bias, theta), soft_reset).numpy()
-    expected = definitions.lif(x, gain, bias, theta, soft_reset)
-    np.testing.assert_array_equal(unpack_last(words, channels), expected)
+    arguments = tensors(x, gain, bias, theta)
+    words = (
+        svf.lif(*arguments, soft_reset) if levels == 1 else svf.integer_lif(*arguments, soft_reset, levels)
+    ).numpy()
+    expected = definitions.lif(x, gain, bias, theta, soft_reset, levels)
+    np.testing.assert_array_equal(words, pack_levels(expected.astype(np.uint8), levels))
+
+
+@pytest.mark.parametrize("levels", LEVELS[1:])
+def test_lif_reaches_every_level(isa: str, levels: int) -> None:
+    """And one beyond, which is cut; a threshold near 2^31 must not overflow."""
+    theta = np.full(40, 10, np.int32)
+    theta[33] = 2**31 - 1
+    x = np.broadcast_to(np.arange(0, 20 * (levels + 2), 5, dtype=np.int32), (40, 4 * (levels + 2))).T
+    x = np.ascontiguousarray(x.reshape(1, -1, 1, 40))
+    one = np.ones(40, np.int32)
+    for soft_reset in (False, True):
+        words = svf.integer_lif(*tensors(x, one, 0 * one, theta), soft_reset, levels).numpy()
+        spikes = unpack_last(words, 40).sum(0)
+        assert np.unique(spikes[..., 0]).tolist() == list(range(levels + 1))
+        assert not spikes[..., 33].any()
 
 
 def test_lif_keeps_its_membrane(isa: str) -> None:
@@ -152,12 +184,12 @@ def test_packing_of_kernels(isa: str) -> None:
 
 
 def check_attention(
-    groups: int, tokens: int, width: int, heads: int, rates: tuple[float, float, float], seed: int
+    groups: int, tokens: int, width: int, heads: int, rates: tuple[float, float, float], seed: int, levels: int = 1
 ) -> NDArray[np.int64]:
     rng = np.random.default_rng(seed)
     channels = width * heads
-    q, k, v = ((rng.random((groups, tokens, channels)) < rate).astype(np.uint8) for rate in rates)
-    packed = tensors(pack_last(q), pack_last(k), pack_last(v))
+    q, k, v = (random_spikes(rng, (groups, tokens, channels), rate, levels) for rate in rates)
+    packed = tensors(*(pack_levels(spikes, levels) for spikes in (q, k, v)))
     hamming = definitions.attention(q, k, v, heads, True)
     np.testing.assert_array_equal(svf.hamming_attention(*packed, channels, heads).numpy(), hamming)
     dot = definitions.attention(q, k, v, heads, False)
@@ -180,18 +212,28 @@ def test_attention_of_the_networks(isa: str, groups: int, tokens: int, width: in
     width=st.sampled_from([1, 7, 16, 31, 32, 33, 45, 64, 80]),
     heads=st.integers(1, 4),
     rates=st.tuples(*[st.sampled_from(RATES)] * 3),
+    levels=st.sampled_from(LEVELS),
     seed=st.integers(0, 2**32 - 1),
 )
 def test_attention(
-    isa: str, groups: int, tokens: int, width: int, heads: int, rates: tuple[float, float, float], seed: int
+    isa: str,
+    groups: int,
+    tokens: int,
+    width: int,
+    heads: int,
+    rates: tuple[float, float, float],
+    levels: int,
+    seed: int,
 ) -> None:
-    check_attention(groups, tokens, width, heads, rates, seed)
+    check_attention(groups, tokens, width, heads, rates, seed, levels)
 
 
-@pytest.mark.parametrize("name", ops.OPERATORS)
-def test_torch_registration(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "levels"), [(name, 1) for name in ops.OPERATORS] + [(name, 3) for name in READS_SPIKES]
+)
+def test_torch_registration(name: str, levels: int) -> None:
     """Schema, shape function and tracing agree with the kernel, and `.out` fills its output."""
-    inputs, attributes = example(name)
+    inputs, attributes = example(name, levels=levels)
     arguments = (*inputs, *attributes.values())
     torch.library.opcheck(getattr(svf, name).default, arguments)
     result = getattr(svf, name)(*arguments)
@@ -215,6 +257,15 @@ def test_torch_registration(name: str) -> None:
         ("conv2d", {4: [2**32 + 1, 1]}, "stride 4294967297 does not fit in 32 bits"),
         ("conv2d", {4: [1, 2**31 - 1], 5: [0, 2**31 - 1]}, "padded input has 2\\^30 elements"),
         ("lif", {3: torch.ones(39, dtype=torch.int32)}, "theta must have 40 entries"),
+        ("integer_lif", {5: 1}, "levels=1 is outside 2..15"),
+        ("integer_lif", {5: 16}, "levels=16 is outside 2..15"),
+        ("spike_conv2d", {0: torch.zeros(16, 1, 5, 5, 2, dtype=torch.int32)}, "levels=16 is outside 1..15"),
+        ("spike_conv2d", {0: torch.zeros(2, 2, 1, 5, 5, 2, dtype=torch.int32)}, "rank 4, or 5 with a leading axis"),
+        (
+            "dot_attention",
+            {0: torch.zeros(2, 2, 9, 2, dtype=torch.int32)},
+            r"k has \(planes, groups, tokens\) \(2, 9\)",
+        ),
         ("hamming_attention", {3: 70}, "2 words per token"),
         ("dot_attention", {4: 2}, "heads=2 must divide channels=45"),
         ("dot_attention", {1: torch.zeros(2, 8, 2, dtype=torch.int32)}, "k has"),
@@ -257,25 +308,46 @@ def test_convolution_sizes_beyond_the_kernels_are_refused(
         "stride": (1, 1),
         "padding": (0, 0),
         "output_type": 2,
+        "levels": 1,
     }
     params = library.Conv2dParams(**{**sizes, **change})
     assert getattr(library.core(), function)(ctypes.byref(params), *[None] * 6) == 1
     assert says in library.last_error()
 
 
-@pytest.mark.parametrize("sizes", [(2**15, 2**15, 1), (1, 2**15, 2**15), (1, 1, 2**31 - 1), (LIMIT, 1, 1)])
-def test_lif_sizes_beyond_the_kernels_are_refused(isa: str, sizes: tuple[int, int, int]) -> None:
-    params = library.LifParams(frames=sizes[0], positions=sizes[1], channels=sizes[2], soft_reset=0)
+@pytest.mark.parametrize(
+    "sizes", [(2**15, 2**15, 1, 1), (1, 2**15, 2**15, 1), (1, 1, 2**31 - 1, 1), (LIMIT, 1, 1, 1), (2**14, 2**14, 1, 4)]
+)
+def test_lif_sizes_beyond_the_kernels_are_refused(isa: str, sizes: tuple[int, int, int, int]) -> None:
+    frames, positions, channels, levels = sizes
+    params = library.LifParams(frames=frames, positions=positions, channels=channels, soft_reset=0, levels=levels)
     assert library.core().svf_lif(ctypes.byref(params), *[None] * 6) == 1
     assert "LIF input has 2^30 elements" in library.last_error()
 
 
 @pytest.mark.parametrize(
-    "sizes", [(2**15, 2**15, 1, 1), (1, 2**15, 2**15, 2**15), (1, 1, 2**31 - 1, 2**31 - 1), (1, 1, 2**16, 2)]
+    "sizes",
+    [
+        (2**15, 2**15, 1, 1, 1),
+        (1, 2**15, 2**15, 2**15, 1),
+        (1, 1, 2**31 - 1, 2**31 - 1, 1),
+        (1, 1, 2**16, 2, 1),
+        (2**14, 2**14, 1, 1, 4),
+    ],
 )
-def test_attention_sizes_beyond_the_kernels_are_refused(isa: str, sizes: tuple[int, int, int, int]) -> None:
+def test_attention_sizes_beyond_the_kernels_are_refused(isa: str, sizes: tuple[int, int, int, int, int]) -> None:
     for kind in (0, 1):
-        groups, tokens, channels, heads = sizes
-        params = library.AttentionParams(groups=groups, tokens=tokens, channels=channels, heads=heads, kind=kind)
+        groups, tokens, channels, heads, levels = sizes
+        params = library.AttentionParams(
+            groups=groups, tokens=tokens, channels=channels, heads=heads, kind=kind, levels=levels
+        )
         assert library.core().svf_attention(ctypes.byref(params), *[None] * 5) == 1
         assert "2^30 elements" in library.last_error()
+
+
+@pytest.mark.parametrize("levels", [0, MAX_LEVELS + 1])
+def test_the_core_refuses_other_levels(levels: int) -> None:
+    """One number in Python and C: the largest is taken (above), the next is not."""
+    sizes = {"frames": 1, "positions": 1, "channels": 1, "soft_reset": 0, "levels": levels}
+    assert library.core().svf_lif(ctypes.byref(library.LifParams(**sizes)), *[None] * 6) == 1
+    assert library.last_error() == f"levels={levels} is outside 1..{MAX_LEVELS}"

@@ -134,8 +134,15 @@ svf_status check_conv(const svf_conv2d_params* p, svf::Conv* out) {
                    (p->in_channels + 31) / 32,
                    0,
                    false,
-                   p->output_type == SVF_INT8};
+                   p->output_type == SVF_INT8,
+                   1,
+                   0};
   return SVF_OK;
+}
+
+svf_status check_levels(int32_t levels) {
+  if (levels >= 1 && levels <= SVF_MAX_LEVELS) return SVF_OK;
+  return fail(SVF_INVALID_ARGUMENT, "levels=%d is outside 1..%d", levels, SVF_MAX_LEVELS);
 }
 
 svf_status finish(bool enough_memory) {
@@ -174,7 +181,15 @@ svf_status svf_spike_conv2d(const svf_conv2d_params* params, const int32_t* x, c
                             const int32_t* bias, const int32_t* shift, void* y,
                             const svf_parallel* parallel) {
   svf::SpikeConvArgs args{{}, x, weight, bias, shift, y};
-  if (svf_status status = check_conv(params, &args.conv)) return status;
+  svf::Conv& conv = args.conv;
+  if (svf_status status = check_conv(params, &conv)) return status;
+  if (svf_status status = check_levels(params->levels)) return status;
+  if (too_many({params->levels, conv.frames, conv.height, conv.width, conv.in_channels}))
+    return fail(SVF_INVALID_ARGUMENT,
+                "the input has 2^30 elements or more: levels=%d, T=%d, H=%d, W=%d, Cin=%d", params->levels,
+                conv.frames, conv.height, conv.width, conv.in_channels);
+  conv.levels = params->levels;
+  conv.plane = static_cast<size_t>(conv.frames) * conv.height * conv.width * conv.in_words;
   return finish(current().load()->spike_conv2d(args, parallel));
 }
 
@@ -199,12 +214,22 @@ svf_status svf_lif(const svf_lif_params* p, const int32_t* x, const int32_t* gai
   if (p->frames < 1 || p->positions < 1 || p->channels < 1)
     return fail(SVF_INVALID_ARGUMENT, "LIF sizes must be positive: T=%d, positions=%d, C=%d", p->frames,
                 p->positions, p->channels);
-  if (too_many({p->frames, p->positions, p->channels}))
-    return fail(SVF_INVALID_ARGUMENT, "LIF input has 2^30 elements or more: T=%d, positions=%d, C=%d",
+  if (svf_status status = check_levels(p->levels)) return status;
+  if (too_many({p->levels, p->frames, p->positions, p->channels}))
+    return fail(SVF_INVALID_ARGUMENT,
+                "LIF input has 2^30 elements or more: levels=%d, T=%d, positions=%d, C=%d", p->levels,
                 p->frames, p->positions, p->channels);
-  const svf::LifArgs args{
-      p->frames, p->positions, p->channels, (p->channels + 31) / 32, p->soft_reset != 0, x, gain, bias, theta,
-      y};
+  const svf::LifArgs args{p->frames,
+                          p->positions,
+                          p->channels,
+                          (p->channels + 31) / 32,
+                          p->levels,
+                          p->soft_reset != 0,
+                          x,
+                          gain,
+                          bias,
+                          theta,
+                          y};
   return finish(current().load()->lif(args, parallel));
 }
 
@@ -217,15 +242,21 @@ svf_status svf_attention(const svf_attention_params* p, const int32_t* q, const 
   if (p->heads < 1 || p->channels % p->heads != 0)
     return fail(SVF_INVALID_ARGUMENT, "heads=%d must divide C=%d", p->heads, p->channels);
   const int width = p->channels / p->heads;
-  if (too_many({p->groups, p->tokens, p->channels}) || too_many({width, width}))
-    return fail(SVF_INVALID_ARGUMENT,
-                "attention output, or a head's matrix [%d, %d], has 2^30 elements or more: G=%d N=%d C=%d",
-                width, width, p->groups, p->tokens, p->channels);
+  if (svf_status status = check_levels(p->levels)) return status;
+  if (too_many({p->levels, p->groups, p->tokens, p->channels}) || too_many({width, width}))
+    return fail(
+        SVF_INVALID_ARGUMENT,
+        "attention input, or a head's matrix [%d, %d], has 2^30 elements or more: levels=%d G=%d N=%d "
+        "C=%d",
+        width, width, p->levels, p->groups, p->tokens, p->channels);
   if (p->kind != SVF_HAMMING && p->kind != SVF_DOT)
     return fail(SVF_INVALID_ARGUMENT, "attention kind %d is neither SVF_HAMMING nor SVF_DOT", p->kind);
-  const svf::AttentionArgs args{
-      p->groups, p->tokens, p->channels, p->heads, width, (p->channels + 31) / 32, p->kind == SVF_HAMMING,
-      q,         k,         v,           y};
+  const svf::AttentionArgs args{p->groups,   p->tokens,
+                                p->channels, p->heads,
+                                width,       (p->channels + 31) / 32,
+                                p->levels,   p->kind == SVF_HAMMING,
+                                q,           k,
+                                v,           y};
   return finish(current().load()->attention(args, parallel));
 }
 

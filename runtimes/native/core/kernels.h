@@ -18,6 +18,9 @@ struct Conv {
   int zero_point;  // dense input only
   bool input_is_signed;
   bool saturate;  // int8 output
+  // Packed input only: thermometer planes, and words from one to the next.
+  int levels;
+  size_t plane;
 };
 
 struct SpikeConvArgs {
@@ -39,7 +42,7 @@ struct DenseConvArgs {
 };
 
 struct LifArgs {
-  int frames, positions, channels, words;
+  int frames, positions, channels, words, levels;
   bool soft_reset;
   const int32_t* x;
   const int32_t* gain;
@@ -49,7 +52,7 @@ struct LifArgs {
 };
 
 struct AttentionArgs {
-  int groups, tokens, channels, heads, width, words;  // width: channels per head
+  int groups, tokens, channels, heads, width, words, levels;  // width: channels per head
   bool hamming;
   const int32_t* q;
   const int32_t* k;

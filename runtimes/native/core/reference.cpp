@@ -5,8 +5,12 @@
 namespace svf {
 namespace {
 
-int spike_at(const int32_t* words, int channel) {
-  return static_cast<int>((static_cast<uint32_t>(words[channel / 32]) >> (channel % 32)) & 1u);
+// The spikes of a channel: how many of its planes are set.
+int spike_at(const int32_t* words, int channel, int levels, size_t plane) {
+  int spikes = 0;
+  for (int level = 0; level < levels; ++level, words += plane)
+    spikes += static_cast<int>((static_cast<uint32_t>(words[channel / 32]) >> (channel % 32)) & 1u);
+  return spikes;
 }
 
 void store(const Conv& c, void* y, size_t index, int32_t acc, int32_t bias, int32_t shift) {
@@ -50,7 +54,8 @@ void convolve(const Conv& c, ValueAt value_at, const int8_t* weight, const int32
 bool spike_conv2d(const SpikeConvArgs& a, const svf_parallel*) {
   const Conv& c = a.conv;
   auto value_at = [&](int t, int iy, int ix, int channel) {
-    return spike_at(a.x + ((static_cast<size_t>(t) * c.height + iy) * c.width + ix) * c.in_words, channel);
+    const size_t position = (static_cast<size_t>(t) * c.height + iy) * c.width + ix;
+    return spike_at(a.x + position * c.in_words, channel, c.levels, c.plane);
   };
   convolve(c, value_at, a.weight, a.bias, a.shift, a.y);
   return true;
@@ -69,30 +74,37 @@ bool conv2d(const DenseConvArgs& a, const svf_parallel*) {
 }
 
 bool lif(const LifArgs& a, const svf_parallel*) {
+  const size_t plane = static_cast<size_t>(a.frames) * a.positions * a.words;
   for (int p = 0; p < a.positions; ++p)
     for (int c = 0; c < a.words * 32; ++c) {
       int32_t u = 0;
       for (int t = 0; t < a.frames; ++t) {
         const size_t position = static_cast<size_t>(t) * a.positions + p;
-        uint32_t spike = 0;
+        int32_t spikes = 0;
         if (c < a.channels) {  // padding bits stay zero
           const int32_t h = (u + a.gain[c] * a.x[position * a.channels + c] + a.bias[c]) >> 1;
-          spike = h >= a.theta[c];
-          u = spike ? (a.soft_reset ? h - a.theta[c] : 0) : h;
+          const int32_t reached = h < 0 ? 0 : h / a.theta[c];
+          spikes = reached < a.levels ? reached : a.levels;
+          u = a.soft_reset ? h - spikes * a.theta[c] : spikes > 0 ? 0 : h;
         }
-        int32_t& word = a.y[position * a.words + c / 32];
-        if (c % 32 == 0) word = 0;
-        word = static_cast<int32_t>(static_cast<uint32_t>(word) | spike << (c % 32));
+        for (int level = 1; level <= a.levels; ++level) {
+          int32_t& word = a.y[(level - 1) * plane + position * a.words + c / 32];
+          if (c % 32 == 0) word = 0;
+          const uint32_t bit = spikes >= level;
+          word = static_cast<int32_t>(static_cast<uint32_t>(word) | bit << (c % 32));
+        }
       }
     }
   return true;
 }
 
 // O[n, j] = sum over channels c of the head, and over tokens m, of q(n, c) * k(m, c) * v(m, j), where hamming
-// attention reads a zero of q and k as -1.
+// attention reads s spikes of q and k as 2 s - 1.
 bool attention(const AttentionArgs& a, const svf_parallel*) {
-  auto signed_spike = [&](const int32_t* words, int channel) {
-    return a.hamming ? 2 * spike_at(words, channel) - 1 : spike_at(words, channel);
+  const size_t plane = static_cast<size_t>(a.groups) * a.tokens * a.words;
+  auto spikes = [&](const int32_t* words, int channel) { return spike_at(words, channel, a.levels, plane); };
+  auto signed_spikes = [&](const int32_t* words, int channel) {
+    return a.hamming ? 2 * spikes(words, channel) - 1 : spikes(words, channel);
   };
   for (int g = 0; g < a.groups; ++g) {
     const size_t first = static_cast<size_t>(g) * a.tokens;
@@ -102,9 +114,9 @@ bool attention(const AttentionArgs& a, const svf_parallel*) {
       for (int c = head; c < head + a.width; ++c) {
         int32_t m = 0;
         for (int n = 0; n < a.tokens; ++n)
-          m += signed_spike(a.k + (first + n) * a.words, c) * spike_at(a.v + (first + n) * a.words, j);
+          m += signed_spikes(a.k + (first + n) * a.words, c) * spikes(a.v + (first + n) * a.words, j);
         for (int n = 0; n < a.tokens; ++n)
-          a.y[(first + n) * a.channels + j] += signed_spike(a.q + (first + n) * a.words, c) * m;
+          a.y[(first + n) * a.channels + j] += signed_spikes(a.q + (first + n) * a.words, c) * m;
       }
     }
   }

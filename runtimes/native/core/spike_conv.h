@@ -1,4 +1,5 @@
-// Packed spikes x int8 weights: adds the weight rows of the active inputs (event-driven).
+// Packed spikes x int8 weights: adds the weight rows of the active inputs (event-driven), once in each
+// thermometer plane that has them set.
 #ifndef SVF_SPIKE_CONV_H
 #define SVF_SPIKE_CONV_H
 
@@ -96,9 +97,10 @@ bool spike_lines(const SpikeConvArgs& a, const Columns& columns, int t, int oy, 
   const int last_line = min_of(c.height, (oy_end - 1) * c.stride_h - c.pad_h + c.kernel_h);
   const size_t positions = static_cast<size_t>(max_of(0, last_line - first_line)) * c.width;
   const size_t taps = static_cast<size_t>(c.kernel_h) * c.kernel_w;
-  Scratch<uint32_t> rows(positions * c.group_in + kRowSlack);
+  const size_t most = static_cast<size_t>(c.group_in) * c.levels;  // rows of a position
+  Scratch<uint32_t> rows(positions * most + kRowSlack);
   Scratch<size_t> starts(positions + 1);
-  Scratch<uint32_t> joined(taps == 1 ? 0 : kPixelTile * taps * c.group_in + kRowSlack);
+  Scratch<uint32_t> joined(taps == 1 ? 0 : kPixelTile * taps * most + kRowSlack);
   if (!rows.ok() || !starts.ok() || !joined.ok()) return false;
   const int32_t* words = a.x + (static_cast<size_t>(t) * c.height + first_line) * c.width * c.in_words;
   const size_t pixels_end = static_cast<size_t>(oy_end) * c.out_w;
@@ -106,7 +108,8 @@ bool spike_lines(const SpikeConvArgs& a, const Columns& columns, int t, int oy, 
     uint32_t* end = rows.get();
     for (size_t i = 0; i < positions; ++i) {
       starts[i] = static_cast<size_t>(end - rows.get());
-      end = active_rows(c, words + i * c.in_words, g, columns.stride, end);
+      for (int level = 0; level < c.levels; ++level)
+        end = active_rows(c, words + level * c.plane + i * c.in_words, g, columns.stride, end);
     }
     starts[positions] = static_cast<size_t>(end - rows.get());
     for (size_t begin = static_cast<size_t>(oy) * c.out_w; begin < pixels_end; begin += kPixelTile) {
@@ -139,11 +142,12 @@ bool spike_lines(const SpikeConvArgs& a, const Columns& columns, int t, int oy, 
 
 // Depthwise: the 32 channels of a word are lanes, each added where its bit is set; neighbours share a weight
 // load.
-template <int kPixels>
+template <int kPixels, bool kBinary>
 void depthwise_word(const SpikeConvArgs& a, const int8_t* weight, uint32_t stride, const Affine& affine,
                     int word, const Pixel& p) {
   constexpr int kVectors = 32 / Simd::kLanes16;
   const Conv& c = a.conv;
+  const int levels = kBinary ? 1 : c.levels;
   Simd::I16 sum[kPixels][kVectors];
   Simd::I32 wide[kPixels][2 * kVectors];
   for (int i = 0; i < kPixels; ++i) {
@@ -164,9 +168,10 @@ void depthwise_word(const SpikeConvArgs& a, const int8_t* weight, uint32_t strid
     if (iy < 0 || iy >= c.height) continue;
     const int32_t* line = a.x + (static_cast<size_t>(p.t) * c.height + iy) * c.width * c.in_words + word;
     for (int kx = 0; kx < c.kernel_w; ++kx) {
-      if (adds++ == kMaxInt16Adds) {
+      adds += levels;
+      if (adds > kMaxInt16Adds) {
         flush();
-        adds = 1;
+        adds = levels;
       }
       const int8_t* row = weight + static_cast<size_t>(ky * c.kernel_w + kx) * stride;
       Simd::I16 w[kVectors];
@@ -174,9 +179,12 @@ void depthwise_word(const SpikeConvArgs& a, const int8_t* weight, uint32_t strid
       for (int i = 0; i < kPixels; ++i) {
         const int ix = (p.ox + i) * c.stride_w - c.pad_w + kx;
         if (ix < 0 || ix >= c.width) continue;
-        const uint32_t bits = static_cast<uint32_t>(line[static_cast<size_t>(ix) * c.in_words]);
-        for (int v = 0; v < kVectors; ++v)
-          sum[i][v] = Simd::add16_where(sum[i][v], bits >> (v * Simd::kLanes16), w[v]);
+        const int32_t* at = line + static_cast<size_t>(ix) * c.in_words;
+        for (int level = 0; level < levels; ++level) {
+          const uint32_t bits = static_cast<uint32_t>(at[level * c.plane]);
+          for (int v = 0; v < kVectors; ++v)
+            sum[i][v] = Simd::add16_where(sum[i][v], bits >> (v * Simd::kLanes16), w[v]);
+        }
       }
     }
   }
@@ -191,6 +199,7 @@ void depthwise_word(const SpikeConvArgs& a, const int8_t* weight, uint32_t strid
     }
 }
 
+template <bool kBinary>
 bool depthwise_spike_conv2d(const SpikeConvArgs& a, const svf_parallel* parallel) {
   constexpr int kPixels = 4;
   const Conv& c = a.conv;
@@ -219,8 +228,8 @@ bool depthwise_spike_conv2d(const SpikeConvArgs& a, const svf_parallel* parallel
           full ? Affine{a.bias, a.shift, right_only} + word * 32 : Affine{tail_bias, tail_shift, right_only};
       Pixel p{static_cast<int>(line / c.out_h), static_cast<int>(line % c.out_h), 0};
       for (; p.ox + kPixels <= c.out_w; p.ox += kPixels)
-        depthwise_word<kPixels>(a, weight, stride, affine, word, p);
-      for (; p.ox < c.out_w; ++p.ox) depthwise_word<1>(a, weight, stride, affine, word, p);
+        depthwise_word<kPixels, kBinary>(a, weight, stride, affine, word, p);
+      for (; p.ox < c.out_w; ++p.ox) depthwise_word<1, kBinary>(a, weight, stride, affine, word, p);
     }
     return true;
   });
@@ -228,7 +237,9 @@ bool depthwise_spike_conv2d(const SpikeConvArgs& a, const svf_parallel* parallel
 
 bool spike_conv2d(const SpikeConvArgs& a, const svf_parallel* parallel) {
   const Conv& c = a.conv;
-  if (c.group_in == 1 && c.group_out == 1) return depthwise_spike_conv2d(a, parallel);
+  if (c.group_in == 1 && c.group_out == 1)
+    return c.levels == 1 ? depthwise_spike_conv2d<true>(a, parallel)
+                         : depthwise_spike_conv2d<false>(a, parallel);
   const Columns columns(c, a.weight, a.bias, a.shift, Simd::kLanes16);
   if (!columns.ok()) return false;
   const int lines = min_of(c.out_h, max_of(1, kPixelTile / c.out_w));  // a task

@@ -1,10 +1,11 @@
 /* Bit-packed spike operators in plain C. docs/contract.md ("Packing", "Operators") defines every result.
  *
- * Tensors are dense and channels-last. Spikes are int32 words, channel c in bit c % 32 of word c / 32.
- * Weights are int8 [kernel h, kernel w, in_channels / groups, out_channels].
- * A tensor has fewer than 2^30 elements, and so have a convolution's padded input and an attention head's
- * [width, width] matrix.
- * Every function returns SVF_OK or an error code; svf_last_error() then says what was wrong.
+ * Tensors are dense and channels-last. Spikes are int32 words, channel c in bit c % 32 of word c / 32; spikes
+ * of `levels` levels are that many such tensors one after the other, the first holding S >= 1, the next S >=
+ * 2, ... Planes that are no such thermometer code give unspecified integers. Weights are int8 [kernel h,
+ * kernel w, in_channels / groups, out_channels]. A tensor has fewer than 2^30 elements, and so have a
+ * convolution's padded input and an attention head's [width, width] matrix. Every function returns SVF_OK or
+ * an error code; svf_last_error() then says what was wrong.
  */
 #ifndef SVF_CORE_H
 #define SVF_CORE_H
@@ -17,6 +18,8 @@
 #else
 #define SVF_API
 #endif
+
+#define SVF_MAX_LEVELS 15
 
 #ifdef __cplusplus
 extern "C" {
@@ -48,23 +51,27 @@ typedef struct svf_conv2d_params {
   int32_t output_type; /* SVF_INT32, or SVF_INT8 saturated to -127..127 */
   int32_t input_type;  /* svf_conv2d only: SVF_UINT8 or SVF_INT8 */
   int32_t zero_point;  /* svf_conv2d only: the input integer that stands for zero */
+  int32_t levels;      /* svf_spike_conv2d only: of the input, 1..SVF_MAX_LEVELS */
 } svf_conv2d_params;
 
 typedef struct svf_lif_params {
   int32_t frames, positions, channels; /* T, H * W, C */
-  int32_t soft_reset;                  /* 0: U = 0 after a spike; else U = H - theta */
+  int32_t soft_reset;                  /* 0: U = 0 after a spike; else U = H - S * theta */
+  int32_t levels;                      /* the most that S can be, 1..SVF_MAX_LEVELS */
 } svf_lif_params;
 
 typedef struct svf_attention_params {
   int32_t groups, tokens; /* independent groups of tokens each */
   int32_t channels, heads;
-  int32_t kind; /* svf_attention_kind */
+  int32_t kind;   /* svf_attention_kind */
+  int32_t levels; /* of q, k and v, 1..SVF_MAX_LEVELS */
 } svf_attention_params;
 
 /* Output height and width of a convolution, or an error if the parameters are inconsistent. */
 SVF_API svf_status svf_conv2d_output_size(const svf_conv2d_params* params, int32_t size[2]);
 
-/* x: words [T, H, W, ceil(Cin / 32)]; bias, shift: int32 [Cout]; y: int32 or int8 [T, Ho, Wo, Cout] */
+/* x: words [levels, T, H, W, ceil(Cin / 32)]; bias, shift: int32 [Cout]; y: int32 or int8 [T, Ho, Wo, Cout]
+ */
 SVF_API svf_status svf_spike_conv2d(const svf_conv2d_params* params, const int32_t* x, const int8_t* weight,
                                     const int32_t* bias, const int32_t* shift, void* y,
                                     const svf_parallel* parallel);
@@ -74,12 +81,13 @@ SVF_API svf_status svf_conv2d(const svf_conv2d_params* params, const void* x, co
                               const int32_t* bias, const int32_t* shift, void* y,
                               const svf_parallel* parallel);
 
-/* x: int32 [T, H * W, C]; gain, bias, theta: int32 [C]; y: words [T, H * W, ceil(C / 32)] */
+/* x: int32 [T, H * W, C]; gain, bias, theta (at least 1): int32 [C]; y: words [levels, T, H * W, ceil(C /
+ * 32)] */
 SVF_API svf_status svf_lif(const svf_lif_params* params, const int32_t* x, const int32_t* gain,
                            const int32_t* bias, const int32_t* theta, int32_t* y,
                            const svf_parallel* parallel);
 
-/* q, k, v: words [G, N, ceil(C / 32)]; y: int32 [G, N, C] */
+/* q, k, v: words [levels, G, N, ceil(C / 32)]; y: int32 [G, N, C] */
 SVF_API svf_status svf_attention(const svf_attention_params* params, const int32_t* q, const int32_t* k,
                                  const int32_t* v, int32_t* y, const svf_parallel* parallel);
 

@@ -25,6 +25,9 @@ class Call {
 
   // Whether `tensor` is a contiguous tensor of this type and shape; a size of -1 is any size.
   bool takes(const Tensor& tensor, ScalarType type, std::initializer_list<int64_t> sizes, const char* name) {
+    return takes(tensor, type, IntList(sizes.begin(), sizes.size()), name);
+  }
+  bool takes(const Tensor& tensor, ScalarType type, IntList sizes, const char* name) {
     bool fits = tensor.scalar_type() == type && tensor.dim() == static_cast<ssize_t>(sizes.size()) &&
                 executorch::runtime::tensor_is_default_dim_order(tensor);
     ssize_t axis = 0;
@@ -38,6 +41,26 @@ class Call {
       context_.fail(Error::InvalidArgument);
     }
     return fits;
+  }
+  // As `takes`, for packed spikes: they may have an axis of planes in front, and `planes` becomes their
+  // number.
+  bool takes_packed(const Tensor& tensor, std::initializer_list<int64_t> sizes, const char* name,
+                    int32_t& planes) {
+    planes = 1;
+    if (tensor.dim() == static_cast<ssize_t>(sizes.size()))
+      return takes(tensor, ScalarType::Int, sizes, name);
+    int64_t with_planes[8] = {-1};
+    size_t rank = 1;
+    for (int64_t size : sizes) with_planes[rank++] = size;
+    if (!takes(tensor, ScalarType::Int, IntList(with_planes, rank), name)) return false;
+    planes = static_cast<int32_t>(tensor.size(0));
+    return true;
+  }
+  // Whether `tensor` is contiguous and has the type and shape of `other`.
+  bool takes_like(const Tensor& tensor, const Tensor& other, const char* name) {
+    int64_t sizes[8];
+    for (ssize_t axis = 0; axis < other.dim(); ++axis) sizes[axis] = other.size(axis);
+    return takes(tensor, other.scalar_type(), IntList(sizes, other.dim()), name);
   }
   // Whether the core, which counts in int32, can take these attributes or sizes.
   bool fits(std::initializer_list<int64_t> values, const char* names) {
@@ -100,16 +123,18 @@ void convolve(KernelRuntimeContext& context, const Tensor& x, const Tensor& weig
   if (!call.fits({stride[0], stride[1], padding[0], padding[1], groups, packed ? 0 : *zero_point},
                  "stride, padding, groups, zero_point"))
     return;
+  svf_conv2d_params p{};
   const int64_t in_channels = weight.size(2) * groups, out_channels = weight.size(3);
   if (!call.fits({in_channels}, "input channels") ||
-      !call.takes(x, input, {-1, -1, -1, packed ? words(in_channels) : in_channels}, "x") ||
+      !(packed ? call.takes_packed(x, {-1, -1, -1, words(in_channels)}, "x", p.levels)
+               : call.takes(x, input, {-1, -1, -1, in_channels}, "x")) ||
       !call.takes(bias, ScalarType::Int, {out_channels}, "bias") ||
       !call.takes(shift, ScalarType::Int, {out_channels}, "shift"))
     return;
-  svf_conv2d_params p{};
-  p.frames = static_cast<int32_t>(x.size(0));
-  p.height = static_cast<int32_t>(x.size(1));
-  p.width = static_cast<int32_t>(x.size(2));
+  const ssize_t time = x.dim() - 4;  // planes may lie before it
+  p.frames = static_cast<int32_t>(x.size(time));
+  p.height = static_cast<int32_t>(x.size(time + 1));
+  p.width = static_cast<int32_t>(x.size(time + 2));
   p.in_channels = static_cast<int32_t>(in_channels);
   p.out_channels = static_cast<int32_t>(out_channels);
   for (int axis = 0; axis < 2; ++axis) {
@@ -124,7 +149,7 @@ void convolve(KernelRuntimeContext& context, const Tensor& x, const Tensor& weig
   int32_t size[2];
   const ScalarType result = output == SVF_INT8 ? ScalarType::Char : ScalarType::Int;
   if (!call.passes(svf_conv2d_output_size(&p, size)) ||
-      !call.resize({x.size(0), size[0], size[1], out_channels}) ||
+      !call.resize({x.size(time), size[0], size[1], out_channels}) ||
       !call.takes(out, result, {-1, -1, -1, -1}, "out"))
     return;
   const int8_t* w = weight.const_data_ptr<int8_t>();
@@ -151,38 +176,49 @@ Tensor& conv2d_out(KernelRuntimeContext& context, const Tensor& x, const Tensor&
   return out;
 }
 
-Tensor& lif_out(KernelRuntimeContext& context, const Tensor& x, const Tensor& gain, const Tensor& bias,
-                const Tensor& theta, bool soft_reset, Tensor& out) {
+Tensor& integer_lif_out(KernelRuntimeContext& context, const Tensor& x, const Tensor& gain,
+                        const Tensor& bias, const Tensor& theta, bool soft_reset, int64_t levels,
+                        Tensor& out) {
   Call call(context, out);
-  if (!call.takes(x, ScalarType::Int, {-1, -1, -1, -1}, "x")) return out;
+  int32_t planes = 1;
+  if (!call.fits({levels}, "levels") || !call.takes(x, ScalarType::Int, {-1, -1, -1, -1}, "x")) return out;
   const int64_t positions = x.size(1) * x.size(2), channels = x.size(3);
   if (!call.fits({positions}, "height * width") || !call.takes(gain, ScalarType::Int, {channels}, "gain") ||
       !call.takes(bias, ScalarType::Int, {channels}, "bias") ||
       !call.takes(theta, ScalarType::Int, {channels}, "theta") ||
-      !call.resize({x.size(0), x.size(1), x.size(2), words(channels)}) ||
-      !call.takes(out, ScalarType::Int, {-1, -1, -1, -1}, "out"))
+      !(levels == 1 ? call.resize({x.size(0), x.size(1), x.size(2), words(channels)})
+                    : call.resize({levels, x.size(0), x.size(1), x.size(2), words(channels)})) ||
+      !call.takes_packed(out, {-1, -1, -1, -1}, "out", planes))
     return out;
   const svf_lif_params p{static_cast<int32_t>(x.size(0)), static_cast<int32_t>(positions),
-                         static_cast<int32_t>(channels), soft_reset};
+                         static_cast<int32_t>(channels), soft_reset, static_cast<int32_t>(levels)};
   call.passes(svf_lif(&p, x.const_data_ptr<int32_t>(), gain.const_data_ptr<int32_t>(),
                       bias.const_data_ptr<int32_t>(), theta.const_data_ptr<int32_t>(),
                       out.mutable_data_ptr<int32_t>(), &kParallel));
   return out;
 }
 
+Tensor& lif_out(KernelRuntimeContext& context, const Tensor& x, const Tensor& gain, const Tensor& bias,
+                const Tensor& theta, bool soft_reset, Tensor& out) {
+  return integer_lif_out(context, x, gain, bias, theta, soft_reset, 1, out);
+}
+
 template <svf_attention_kind kKind>
 Tensor& attention_out(KernelRuntimeContext& context, const Tensor& q, const Tensor& k, const Tensor& v,
                       int64_t channels, int64_t heads, Tensor& out) {
   Call call(context, out);
+  int32_t levels = 1;
   if (!call.fits({channels, heads}, "channels, heads") ||
-      !call.takes(q, ScalarType::Int, {-1, -1, words(channels)}, "q") ||
-      !call.takes(k, ScalarType::Int, {q.size(0), q.size(1), words(channels)}, "k") ||
-      !call.takes(v, ScalarType::Int, {q.size(0), q.size(1), words(channels)}, "v") ||
-      !call.resize({q.size(0), q.size(1), channels}) ||
+      !call.takes_packed(q, {-1, -1, words(channels)}, "q", levels) || !call.takes_like(k, q, "k") ||
+      !call.takes_like(v, q, "v") || !call.resize({q.size(q.dim() - 3), q.size(q.dim() - 2), channels}) ||
       !call.takes(out, ScalarType::Int, {-1, -1, -1}, "out"))
     return out;
-  const svf_attention_params p{static_cast<int32_t>(q.size(0)), static_cast<int32_t>(q.size(1)),
-                               static_cast<int32_t>(channels), static_cast<int32_t>(heads), kKind};
+  const svf_attention_params p{static_cast<int32_t>(q.size(q.dim() - 3)),
+                               static_cast<int32_t>(q.size(q.dim() - 2)),
+                               static_cast<int32_t>(channels),
+                               static_cast<int32_t>(heads),
+                               kKind,
+                               levels};
   call.passes(svf_attention(&p, q.const_data_ptr<int32_t>(), k.const_data_ptr<int32_t>(),
                             v.const_data_ptr<int32_t>(), out.mutable_data_ptr<int32_t>(), &kParallel));
   return out;
@@ -212,6 +248,7 @@ EXECUTORCH_LIBRARY(svf, "spike_conv2d_s8.out", spike_conv2d_out<SVF_INT8>);
 EXECUTORCH_LIBRARY(svf, "conv2d.out", conv2d_out<SVF_INT32>);
 EXECUTORCH_LIBRARY(svf, "conv2d_s8.out", conv2d_out<SVF_INT8>);
 EXECUTORCH_LIBRARY(svf, "lif.out", lif_out);
+EXECUTORCH_LIBRARY(svf, "integer_lif.out", integer_lif_out);
 EXECUTORCH_LIBRARY(svf, "hamming_attention.out", attention_out<SVF_HAMMING>);
 EXECUTORCH_LIBRARY(svf, "dot_attention.out", attention_out<SVF_DOT>);
 EXECUTORCH_LIBRARY(svf, "unpack_weights.out", unpack_weights_out);

@@ -3,6 +3,7 @@
 #include <onnxruntime_cxx_api.h>
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "svf_core.h"
@@ -53,6 +54,17 @@ class Call {
              std::to_string(sizes.size()));
     return sizes;
   }
+  // Sizes of packed spikes of this rank, and how many planes they have on an axis in front of it (1 without).
+  std::pair<Shape, int64_t> packed_shape(size_t input, size_t rank, const char* name) const {
+    Shape sizes = context_.GetInput(input).GetTensorTypeAndShapeInfo().GetShape();
+    if (sizes.size() == rank) return {sizes, 1};
+    if (sizes.size() != rank + 1)
+      refuse(std::string(name) + " must have rank " + std::to_string(rank) +
+             ", or one more with planes, not " + std::to_string(sizes.size()));
+    const int64_t planes = sizes.front();
+    sizes.erase(sizes.begin());
+    return {sizes, planes};
+  }
   // An input of exactly this shape.
   template <typename T>
   const T* input(size_t index, const Shape& sizes, const char* name) const {
@@ -76,6 +88,12 @@ class Call {
 
 int64_t words(int64_t channels) { return (channels + 31) / 32; }
 
+// Sizes of packed spikes: one plane has no axis of its own.
+Shape with_planes(int64_t planes, Shape sizes) {
+  if (planes > 1) sizes.insert(sizes.begin(), planes);
+  return sizes;
+}
+
 struct Conv {
   Conv(const Attributes& attributes, bool packed, svf_type input, svf_type output)
       : packed(packed), params{} {
@@ -88,8 +106,11 @@ struct Conv {
   }
 
   void run(const Call& call) const {
-    const Shape x = call.shape(0, 4, "x"), w = call.shape(1, 4, "weight");
+    const auto [x, planes] =
+        packed ? call.packed_shape(0, 4, "x") : std::pair{call.shape(0, 4, "x"), int64_t{1}};
+    const Shape w = call.shape(1, 4, "weight");
     svf_conv2d_params p = params;
+    p.levels = narrow(planes, "planes");
     p.frames = narrow(x[0], "T");
     p.height = narrow(x[1], "H");
     p.width = narrow(x[2], "W");
@@ -99,7 +120,7 @@ struct Conv {
     int32_t size[2];
     check(svf_conv2d_output_size(&p, size));
     const int64_t last = packed ? words(p.in_channels) : p.in_channels;
-    const void* data = call.input<void>(0, {x[0], x[1], x[2], last}, "x");
+    const void* data = call.input<void>(0, with_planes(planes, {x[0], x[1], x[2], last}), "x");
     const int8_t* weight = call.input<int8_t>(1, w, "weight");
     const int32_t* bias = call.input<int32_t>(2, {w[3]}, "bias");
     const int32_t* shift = call.input<int32_t>(3, {w[3]}, "shift");
@@ -114,21 +135,26 @@ struct Conv {
 };
 
 struct Lif {
-  explicit Lif(const Attributes& attributes) : soft_reset(attributes.integer("soft_reset")) {}
+  Lif(const Attributes& attributes, bool integer)
+      : soft_reset(attributes.integer("soft_reset")), levels(integer ? attributes.integer("levels") : 1) {
+    if (integer && levels < 2)
+      refuse("levels is " + std::to_string(levels) + ", but an integer LIF has 2 or more");
+  }
 
   void run(const Call& call) const {
     const Shape x = call.shape(0, 4, "x");
     const int64_t positions = int64_t{narrow(x[1], "H")} * narrow(x[2], "W");
-    const svf_lif_params p{narrow(x[0], "T"), narrow(positions, "H * W"), narrow(x[3], "C"), soft_reset};
+    const svf_lif_params p{narrow(x[0], "T"), narrow(positions, "H * W"), narrow(x[3], "C"), soft_reset,
+                           levels};
     const int32_t* data = call.input<int32_t>(0, x, "x");
     const int32_t* gain = call.input<int32_t>(1, {x[3]}, "gain");
     const int32_t* bias = call.input<int32_t>(2, {x[3]}, "bias");
     const int32_t* theta = call.input<int32_t>(3, {x[3]}, "theta");
-    void* y = call.output({x[0], x[1], x[2], words(x[3])});
+    void* y = call.output(with_planes(levels, {x[0], x[1], x[2], words(x[3])}));
     check(svf_lif(&p, data, gain, bias, theta, static_cast<int32_t*>(y), call.parallel()));
   }
 
-  int32_t soft_reset;
+  int32_t soft_reset, levels;
 };
 
 struct Attention {
@@ -136,9 +162,10 @@ struct Attention {
       : channels(attributes.integer("channels")), heads(attributes.integer("heads")), kind(kind) {}
 
   void run(const Call& call) const {
-    const Shape q = call.shape(0, 3, "q");
-    const Shape packed{q[0], q[1], words(channels)};
-    const svf_attention_params p{narrow(q[0], "G"), narrow(q[1], "N"), channels, heads, kind};
+    const auto [q, planes] = call.packed_shape(0, 3, "q");
+    const Shape packed = with_planes(planes, {q[0], q[1], words(channels)});
+    const svf_attention_params p{narrow(q[0], "G"),       narrow(q[1], "N"), channels, heads, kind,
+                                 narrow(planes, "planes")};
     const int32_t* query = call.input<int32_t>(0, packed, "q");
     const int32_t* key = call.input<int32_t>(1, packed, "k");
     const int32_t* value = call.input<int32_t>(2, packed, "v");
@@ -201,7 +228,10 @@ template <bool kPacked, svf_type kInput, svf_type kOutput>
 Conv make_conv(const Attributes& attributes) {
   return Conv(attributes, kPacked, kInput, kOutput);
 }
-Lif make_lif(const Attributes& attributes) { return Lif(attributes); }
+template <bool kInteger>
+Lif make_lif(const Attributes& attributes) {
+  return Lif(attributes, kInteger);
+}
 template <svf_attention_kind kKind>
 Attention make_attention(const Attributes& attributes) {
   return Attention(attributes, kKind);
@@ -218,7 +248,10 @@ struct Library {
       {"IntConv2dS8", {kU8, kS8, kS32, kS32}, kS8, make_conv<false, SVF_UINT8, SVF_INT8>},
       {"IntConv2dS8", {kS8, kS8, kS32, kS32}, kS8, make_conv<false, SVF_INT8, SVF_INT8>},
   };
-  Definition<Lif> lif{"Lif", {kS32, kS32, kS32, kS32}, kS32, make_lif};
+  Definition<Lif> lifs[2] = {
+      {"Lif", {kS32, kS32, kS32, kS32}, kS32, make_lif<false>},
+      {"IntegerLif", {kS32, kS32, kS32, kS32}, kS32, make_lif<true>},
+  };
   Definition<Attention> attentions[2] = {
       {"HammingAttention", {kS32, kS32, kS32}, kS32, make_attention<SVF_HAMMING>},
       {"DotAttention", {kS32, kS32, kS32}, kS32, make_attention<SVF_DOT>},
@@ -226,7 +259,7 @@ struct Library {
 
   Library() {
     for (auto& definition : convolutions) domain.Add(&definition);
-    domain.Add(&lif);
+    for (auto& definition : lifs) domain.Add(&definition);
     for (auto& definition : attentions) domain.Add(&definition);
   }
 };
