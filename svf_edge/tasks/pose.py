@@ -57,20 +57,22 @@ def bin_frequency(joints: Tensor, counted: Tensor, head: PoseHead, size: tuple[i
     return weighted.flatten(0, -4).sum(0)
 
 
-def decode(scores: NDArray[Any], head: PoseHead, size: tuple[int, int], exponent: int = 0, radius: int = 3) -> Pose2d:
+def decode(scores: NDArray[Any], head: PoseHead, size: tuple[int, int], exponent: int = 0, radius: int = 4) -> Pose2d:
     """Joints from scores `[..., J * 2 * bins]` (integers in units of `2^-exponent`, or floats with exponent 0).
 
-    The best bin of an axis is refined to the mean of its neighbourhood of `radius` bins, weighted by softmax; the mean
-    over all bins would pull an ambiguous limb to the middle. Confidence is the smaller of the two axes' probability
-    mass in that neighbourhood.
+    Of the windows of `radius` bins around a bin, the one that holds the most probability (softmax) is taken on every
+    axis, and the mean in it: the mean over all bins would pull an ambiguous limb to the middle, the best bin alone may
+    stand apart from where most of the probability lies. Confidence is the smaller of the two axes' mass in the window.
     """
     scaled = np.asarray(scores, dtype=np.float32) * np.float32(2.0**-exponent)
     scaled = scaled.reshape(*scaled.shape[:-1], head.joints, 2, head.bins)
     weight = np.exp(scaled - scaled.max(-1, keepdims=True))
-    position = np.arange(head.bins, dtype=np.float32)
-    near = np.abs(position - scaled.argmax(-1)[..., None]) <= radius
-    local = weight * near
+    weight /= weight.sum(-1, keepdims=True)
+    position = np.arange(head.bins)
+    inside_window = (np.abs(position[:, None] - position) <= radius).astype(np.float32)
+    centre = (weight @ inside_window).argmax(-1)
+    local = weight * (np.abs(position - centre[..., None]) <= radius)
     mass = local.sum(-1)
     step = np.array([size[1] / head.bins, size[0] / head.bins], dtype=np.float32)
-    points = ((local * position).sum(-1) / mass + np.float32(0.5)) * step
-    return Pose2d(points.astype(np.float32), (mass / weight.sum(-1)).min(-1).astype(np.float32))
+    points = ((local * position).sum(-1) / mass + 0.5) * step
+    return Pose2d(points.astype(np.float32), mass.min(-1).astype(np.float32))
