@@ -93,7 +93,9 @@ class SpikeAttention(nn.Module):
         self.query_lif = make_lif(config)
         self.key_lif = make_lif(config)
         self.value_lif = make_lif(config)
-        if self.mode == "hamming":  # the authors divide by all channels, not by the head width
+        # The authors divide by all channels, not by the head width. Their dot product has a constant in place of a
+        # BatchNorm, which products of spikes above 1 would drive into saturation.
+        if self.mode == "hamming" or config.levels > 1:
             self.lif = AttentionLif(width, 1 / (2 * width), True, config.norm_gain, make_lif(config))
         else:
             self.lif = AttentionLif(width, 0.125, False, config.norm_gain, make_lif(config, 0.5))
