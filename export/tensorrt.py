@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from svf_edge.contract import INT8_MAX
+from svf_edge.contract import INT8_MAX, MAX_LEVELS
 from svf_edge.errors import MissingPackage, UnsupportedInput
 from svf_edge.files import atomic_write
 from svf_edge.packing import WORD_BITS, word_count
@@ -55,8 +55,8 @@ def qdq_model(program: Program, *, with_bodies: bool = False) -> onnx.ModelProto
     Shipped files carry no function bodies, because TensorRT 10.3 prefers a body to the plug-in. `with_bodies` adds
     them, which lets ONNX Runtime and onnx's reference evaluator run the very same nodes.
 
-    Raises `RangeError` when a float32 value could be inexact, and `UnsupportedInput` for integer LIFs that feed an
-    attention or have more levels than int8 holds.
+    Raises `RangeError` when a float32 value could be inexact, and `UnsupportedInput` for an integer LIF that has more
+    levels than int8 holds, or feeds an attention and has more than the plug-in takes.
     """
     prove(program, "float32")
     writer = GraphWriter()
@@ -135,10 +135,11 @@ def _conv(writer: GraphWriter, program: Program, node: Conv, quantised: dict[str
 
 def _attention(writer: GraphWriter, program: Program, node: Attention) -> None:
     source = program.types[node.query]
-    if source.levels != 1:
+    levels = source.levels
+    if levels > MAX_LEVELS:
         raise UnsupportedInput(
-            f"layer '{node.name}' attends to spikes of {source.levels} levels; the attention plug-in takes binary "
-            "spikes, export the portable dialect for ONNX Runtime"
+            f"layer '{node.name}' attends to spikes of {levels} levels; the attention plug-in takes {MAX_LEVELS} at "
+            "most, export the portable dialect for ONNX Runtime"
         )
     steps, channels, height, width = source.shape
     space = height * width
@@ -156,6 +157,9 @@ def _attention(writer: GraphWriter, program: Program, node: Attention) -> None:
         if missing:
             rows = writer.op("Pad", [rows, writer.integers(0, 0, 0, 0, 0, missing)], f"{name}:padded")
         split = writer.op("Reshape", [rows, writer.integers(groups, tokens, words, WORD_BITS)], f"{name}:split")
+        if levels > 1:  # thermometer planes on a new axis in front
+            reach = np.arange(1, levels + 1, dtype=np.float32).reshape(-1, 1, 1, 1, 1)
+            split = writer.op("GreaterOrEqual", [split, writer.constant(f"f32:1..{levels}", reach)], f"{name}:planes")
         bits = writer.op("Cast", [split], f"{name}:bits", to=TensorProto.INT32)
         placed = writer.op("Mul", [bits, writer.constant("i32:places", _PLACES.view(np.int32))], f"{name}:placed")
         return writer.op("ReduceSum", [placed, writer.integers(-1)], f"{name}:words", keepdims=0)

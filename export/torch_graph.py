@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from svf_edge.contract import INT8_MAX
-from svf_edge.errors import UnsupportedInput
+from svf_edge.export.levels import check_levels
 from svf_edge.packing import pack_weights
 from svf_edge.program import Add, Attention, Conv, Lif, Node, Program
 from svf_edge.program.ranges import prove
@@ -32,11 +32,11 @@ def build_module(program: Program, dialect: TorchDialect, taps: bool = False) ->
     """`program` as a module from uint8 frames `[T, C, H, W]` to a tuple of tensors.
 
     The tuple holds the outputs in program order, int32 `[T, C, H, W]`. With `taps` the spikes of every LIF follow, in
-    the order of `program.lifs`: int32 words `[T, H, W, ceil(C / 32)]` for `packed`, float32 `[T, C, H, W]` for
-    `portable`.
+    the order of `program.lifs`: int32 words `[T, H, W, ceil(C / 32)]` for `packed` (with an axis of planes in front
+    where the LIF has several levels), float32 `[T, C, H, W]` for `portable`.
 
     Raises `RangeError` when the carrier of the dialect cannot hold the program exactly, `UnsupportedInput` when
-    `packed` is asked for a LIF with more than one level, and `MissingLibrary` when its operators are not built.
+    `packed` is asked for a LIF of more levels than its operators take, and `MissingLibrary` when they are not built.
     """
     match dialect:
         case "packed":
@@ -84,12 +84,7 @@ class PackedModule(_ProgramModule):
     """The `packed` dialect: `[T, H, W, C]` integers, spikes as int32 words over channels, operators `svf::*`."""
 
     def __init__(self, program: Program, taps: bool) -> None:
-        for lif in program.lifs:
-            if lif.levels > 1:
-                raise UnsupportedInput(
-                    f"layer '{lif.name}': a LIF with {lif.levels} levels; packed operators take binary spikes "
-                    "(levels = 1), use the portable dialect"
-                )
+        check_levels(program)
         prove(program, "int32")
         from svf_edge.export import ops  # noqa: F401  registers torch.ops.svf, which needs the native library
 
@@ -121,7 +116,10 @@ class PackedModule(_ProgramModule):
                 return values[node.left] + values[node.right]
             case Lif():
                 gain, bias, theta = (self.constant(node, label) for label in ("gain", "bias", "theta"))
-                return torch.ops.svf.lif(values[node.source], gain, bias, theta, node.reset == "soft")
+                arguments = (values[node.source], gain, bias, theta, node.reset == "soft")
+                if node.levels == 1:
+                    return torch.ops.svf.lif(*arguments)
+                return torch.ops.svf.integer_lif(*arguments, node.levels)
             case Attention():
                 return self._attention(node, values)
 
@@ -152,12 +150,12 @@ class PackedModule(_ProgramModule):
 
 
 def _group_words(words: Tensor, scope: str) -> Tensor:
-    """Words `[T, H, W, Cw]` to token groups `[G, N, Cw]`, tokens in (t, h, w) order."""
-    steps, height, width, count = words.shape
+    """Words `[..., T, H, W, Cw]` to token groups `[..., G, N, Cw]`, tokens in (t, h, w) order."""
+    *planes, steps, height, width, count = words.shape
     if scope == "joint":
-        return words.reshape(1, steps * height * width, count)
-    grouped = words.reshape(steps, height * width, count)
-    return grouped if scope == "spatial" else grouped.permute(1, 0, 2).contiguous()
+        return words.reshape(*planes, 1, steps * height * width, count)
+    grouped = words.reshape(*planes, steps, height * width, count)
+    return grouped if scope == "spatial" else grouped.transpose(-3, -2).contiguous()
 
 
 class PortableModule(_ProgramModule):

@@ -105,7 +105,10 @@ def _tap(program: Program, layer: str, dialect: Dialect) -> Any:
 
     steps, channels, height, width = program.types[layer].shape
     if dialect == "packed":
-        return helper.make_tensor_value_info(layer, TensorProto.INT32, [steps, height, width, word_count(channels)])
+        levels = program.types[layer].levels
+        planes = [levels] if levels > 1 else []
+        words = [*planes, steps, height, width, word_count(channels)]
+        return helper.make_tensor_value_info(layer, TensorProto.INT32, words)
     return helper.make_tensor_value_info(layer, TensorProto.FLOAT, [steps, channels, height, width])
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from svf_edge.contract import MAX_LEVELS
 from svf_edge.program import Add, Attention, Conv, Frames, Lif, Node, Output, Program, interpret
 from svf_edge.program.ir import Mode, Reset, Scope
 
@@ -127,6 +128,11 @@ def random_program(
     zeros = np.zeros(joints * bins, np.int32)
     b._append(Conv("head.bins", maps, weight, zeros, zeros.copy(), 4, groups=joints))
     return b.build("head.bins")
+
+
+def program_of_many_levels() -> Program:
+    """A program of one level more than the packed operators take, still within the portable carriers."""
+    return random_program(channels=24, heads=3, scope="spatial", levels=MAX_LEVELS + 1)
 
 
 def loud_program() -> Program:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 import svf_edge
-from svf_edge.contract import NUMERIC_VERSION, PACKING_VERSION
+from svf_edge.contract import MAX_LEVELS, NUMERIC_VERSION, PACKING_VERSION
 from svf_edge.errors import BadFile, MissingLibrary, SvfError
 from svf_edge.export.bundle.manifest import (
     MANIFEST,
@@ -56,8 +56,9 @@ class _Draft:
 
     @property
     def dialects(self) -> tuple[Literal["packed", "portable"], ...]:
-        """Packed operators of contract 1 take binary spikes; a program of integer LIFs is portable only."""
-        return ("packed", "portable") if all(lif.levels == 1 for lif in self.program.lifs) else ("portable",)
+        """A program with more levels than the packed operators take is portable only."""
+        packs = all(lif.levels <= MAX_LEVELS for lif in self.program.lifs)
+        return ("packed", "portable") if packs else ("portable",)
 
     def add_onnx(self) -> None:
         from svf_edge.export.onnx import export_onnx

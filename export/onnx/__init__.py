@@ -24,7 +24,7 @@ BUILDERS = {"packed": packed_model, "portable": portable_model}
 def export_onnx(program: Program, dialect: str, path: str | Path) -> None:
     """Write `program` as an ONNX file in `dialect` ("packed" or "portable"), atomically.
 
-    Raises `RangeError` when a carrier could be inexact and `UnsupportedInput` for levels the dialect does not take.
+    Raises `RangeError` when a carrier could be inexact and `UnsupportedInput` for more levels than the dialect takes.
     """
     model = BUILDERS[dialect](program)
     with atomic_write(path) as temporary:

@@ -59,6 +59,15 @@ _SHARED = [
         placed = Mul (integers, places)
         words = ReduceSum <keepdims = 0> (placed, last)
     }}""",
+    # [planes, axes of a plane] or [axes of a plane] to the sum over planes; `axes` is minus the number of the latter.
+    """SumPlanes <axes> (bits) => (spikes) {
+        plane = Shape <start: int = @axes> (bits)
+        rest = Constant <value_ints = [-1]> ()
+        shape = Concat <axis = 0> (rest, plane)
+        planes = Reshape (bits, shape)
+        first = Constant <value_ints = [0]> ()
+        spikes = ReduceSum <keepdims = 0> (planes, first)
+    }""",
     # Packed weights (docs/contract.md, "Packing") to int8 of `shape`. All inputs are constants, so a runtime folds this
     # when it loads the file.
     """UnpackWeights <places, mask, high> (packed, shape) => (weight) {
@@ -116,8 +125,9 @@ _SHARED = [
         count = Constant <value_int: int = @groups> ()
         channels = Mul (per_group, count)
         bits = ai.svf.body.Unpack (x, channels)
+        spikes = ai.svf.body.SumPlanes <axes = -4> (bits)
         y = ai.svf.body.Convolve <stride: ints = @stride, padding: ints = @padding, groups: int = @groups>
-            (bits, weight, bias, shift)
+            (spikes, weight, bias, shift)
     }""",
     """IntConvolve <stride, padding, groups, zero_point> (x, weight, bias, shift) => (y) {
         floats = Cast <to = 1> (x)
@@ -133,17 +143,18 @@ _SHARED = [
         inside = Clip (x, low, high)
         y = Cast <to = 3> (inside)
     }""",
-    # Words [G, N, W] to heads [G, heads, N, d].
+    # Words [G, N, W], or [planes, G, N, W], to heads [G, heads, N, d].
     """Heads <channels, heads> (words) => (split) {
         wanted = Constant <value_int: int = @channels> ()
         last = Constant <value_ints = [-1]> ()
         size = Reshape (wanted, last)
         bits = ai.svf.body.Unpack (words, size)
+        spikes = ai.svf.body.SumPlanes <axes = -3> (bits)
         count = Constant <value_int: int = @heads> ()
         middle = Reshape (count, last)
         keep = Constant <value_ints = [0, 0]> ()
         shape = Concat <axis = 0> (keep, middle, last)
-        rows = Reshape (bits, shape)
+        rows = Reshape (spikes, shape)
         split = Transpose <perm = [0, 2, 1, 3]> (rows)
     }""",
     # Q (K^T V) on heads [G, heads, N, d]; int32 [G, N, C].
@@ -161,6 +172,14 @@ _SHARED = [
         one = Constant <value_float = 1.0> ()
         doubled = Mul (x, two)
         y = Sub (doubled, one)
+    }""",
+    # What a LIF adds to its membrane in every step.
+    """Drive (x, gain, bias) => (drive) {
+        floats = Cast <to = 1> (x)
+        factor = Cast <to = 1> (gain)
+        offset = Cast <to = 1> (bias)
+        scaled = Mul (floats, factor)
+        drive = Add (scaled, offset)
     }""",
 ]
 
@@ -186,14 +205,10 @@ _OPERATORS = [
         y = ai.svf.body.Saturate (sums)
     }""",
     """Lif <soft_reset> (x, gain, bias, theta) => (words) {
-        floats = Cast <to = 1> (x)
-        factor = Cast <to = 1> (gain)
-        offset = Cast <to = 1> (bias)
+        drive = ai.svf.body.Drive (x, gain, bias)
         threshold = Cast <to = 1> (theta)
         soft_flag = Constant <value_int: int = @soft_reset> ()
         soft = Cast <to = 9> (soft_flag)
-        scaled = Mul (floats, factor)
-        drive = Add (scaled, offset)
         frame = Shape <start = 1> (drive)
         rest = ConstantOfShape <value = float[1] {0.0}> (frame)
         final, spikes = Scan <num_scan_inputs = 1, body = step (float[H, W, C] membrane, float[H, W, C] input)
@@ -211,6 +226,41 @@ _OPERATORS = [
                 next = Where (soft, lowered, cleared)
             }> (rest, drive)
         words = ai.svf.body.Pack (spikes)
+    }""",
+    """IntegerLif <soft_reset, levels> (x, gain, bias, theta) => (words) {
+        drive = ai.svf.body.Drive (x, gain, bias)
+        threshold = Cast <to = 1> (theta)
+        soft_flag = Constant <value_int: int = @soft_reset> ()
+        soft = Cast <to = 9> (soft_flag)
+        first = Constant <value_int = 1> ()
+        last = Constant <value_int: int = @levels> ()
+        end = Add (last, first)
+        counts = Range (first, end, first)
+        column = Constant <value_ints = [-1, 1, 1, 1]> ()
+        tall = Reshape (counts, column)
+        multiples = Cast <to = 1> (tall)
+        thresholds = Mul (multiples, threshold)
+        frame = Shape <start = 1> (drive)
+        rest = ConstantOfShape <value = float[1] {0.0}> (frame)
+        final, steps = Scan <num_scan_inputs = 1, body = step (float[H, W, C] membrane, float[H, W, C] input)
+            => (float[H, W, C] next, float[L, H, W, C] reached) {
+                sum = Add (membrane, input)
+                half = Constant <value_float = 0.5> ()
+                halved = Mul (sum, half)
+                potential = Floor (halved)
+                above = GreaterOrEqual (potential, thresholds)
+                reached = Cast <to = 1> (above)
+                plane_axis = Constant <value_ints = [0]> ()
+                spikes = ReduceSum <keepdims = 0> (reached, plane_axis)
+                cost = Mul (spikes, threshold)
+                lowered = Sub (potential, cost)
+                fired = GreaterOrEqual (potential, threshold)
+                zero = Constant <value_float = 0.0> ()
+                cleared = Where (fired, zero, potential)
+                next = Where (soft, lowered, cleared)
+            }> (rest, drive)
+        planes = Transpose <perm = [1, 0, 2, 3, 4]> (steps)
+        words = ai.svf.body.Pack (planes)
     }""",
     """HammingAttention <channels, heads> (q, k, v) => (o) {
         q_bits = ai.svf.body.Heads <channels: int = @channels, heads: int = @heads> (q)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from svf_edge.errors import UnsupportedInput
+from svf_edge.export.levels import check_levels
 from svf_edge.export.onnx.functions import BODY_DOMAIN, DOMAIN, bodies
 from svf_edge.export.onnx.writer import GraphWriter
 from svf_edge.packing import pack_weights, word_count
@@ -17,9 +17,10 @@ from svf_edge.program.ranges import prove
 def packed_model(program: Program) -> onnx.ModelProto:
     """The packed graph of `program`, with function bodies so that it also runs without our library.
 
-    Raises `RangeError` when the bodies' float32 carriers could be inexact, and `UnsupportedInput` for integer LIFs
-    (levels > 1), which version 1 of the packed operators does not take.
+    Raises `UnsupportedInput` for a LIF of more levels than the operators take, and `RangeError` when the bodies'
+    float32 carriers could be inexact.
     """
+    check_levels(program)
     prove(program, "float32")
     writer = GraphWriter()
     writer.op("Transpose", [program.frames.name], _rows(program.frames.name), perm=[0, 2, 3, 1])
@@ -72,14 +73,13 @@ def _weight(writer: GraphWriter, node: Conv) -> str:
 
 
 def _lif(writer: GraphWriter, node: Lif) -> None:
-    if node.levels != 1:
-        raise UnsupportedInput(
-            f"layer '{node.name}' is an integer LIF with {node.levels} levels; packed operators take binary spikes, "
-            "export the portable dialect"
-        )
     inputs = [node.source]
     inputs += [writer.constant(f"{node.name}:{key}", getattr(node, key)) for key in ("gain", "bias", "theta")]
-    writer.op("Lif", inputs, node.name, DOMAIN, soft_reset=int(node.reset == "soft"))
+    soft_reset = int(node.reset == "soft")
+    if node.levels == 1:
+        writer.op("Lif", inputs, node.name, DOMAIN, soft_reset=soft_reset)
+    else:
+        writer.op("IntegerLif", inputs, node.name, DOMAIN, soft_reset=soft_reset, levels=node.levels)
 
 
 def _attention(writer: GraphWriter, program: Program, node: Attention) -> None:
@@ -87,11 +87,14 @@ def _attention(writer: GraphWriter, program: Program, node: Attention) -> None:
     groups, tokens = token_groups(node.scope, (steps, channels, height, width))
     swap = node.scope == "temporal"  # the words lie in (t, h, w) order; time goes inside
     rows = (tokens, groups) if swap else (groups, tokens)
+    levels = program.types[node.query].levels
+    planes = (levels,) if levels > 1 else ()
+    swapped = [0, 2, 1, 3] if planes else [1, 0, 2]
 
     def grouped(role: str, source: str) -> str:
-        shape = writer.integers(*rows, word_count(channels))
+        shape = writer.integers(*planes, *rows, word_count(channels))
         name = writer.op("Reshape", [source, shape], f"{node.name}:{role}")
-        return writer.op("Transpose", [name], f"{name}:swapped", perm=[1, 0, 2]) if swap else name
+        return writer.op("Transpose", [name], f"{name}:swapped", perm=swapped) if swap else name
 
     inputs = [grouped("q", node.query), grouped("k", node.key), grouped("v", node.value)]
     operator = "HammingAttention" if node.mode == "hamming" else "DotAttention"

@@ -11,7 +11,7 @@ from svf_edge.export.bundle import Bundle, write_bundle
 from svf_edge.export.bundle.manifest import MANIFEST
 from svf_edge.packing import digest, pack_spikes
 from svf_edge.program import Program, run
-from tests.programs import loud_program, noise_clip, random_program
+from tests.programs import loud_program, noise_clip, program_of_many_levels, random_program
 
 
 @pytest.fixture(scope="module")
@@ -155,10 +155,18 @@ def test_clips_with_similar_names_stay_apart(program: Program, tmp_path: Path) -
         np.testing.assert_array_equal(bundle.golden(name)[0], clip)
 
 
-def test_integer_lifs_are_exported_portable(tmp_path: Path) -> None:
-    program = random_program(channels=24, heads=3, levels=3)
+@pytest.mark.parametrize(
+    ("program", "dialects"),
+    [
+        (random_program(channels=24, heads=3, levels=3), ["packed", "portable"]),
+        (program_of_many_levels(), ["portable"]),
+    ],
+    ids=["3 levels", "more than packed operators take"],
+)
+def test_integer_lifs(program: Program, dialects: list[str], tmp_path: Path) -> None:
     bundle = write_bundle(program, tmp_path / "b", {"noise": noise_clip(program)}, targets=["onnx"])
-    assert [artefact.dialect for artefact in bundle.manifest.artefacts] == ["portable"]
+    assert [artefact.dialect for artefact in bundle.manifest.artefacts] == dialects
+    assert [tap.levels for tap in bundle.manifest.taps] == [lif.levels for lif in program.lifs]
 
 
 def test_a_failed_proof_writes_nothing(tmp_path: Path) -> None:

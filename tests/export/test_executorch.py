@@ -20,7 +20,7 @@ from svf_edge.export.torch_graph import TorchDialect
 from svf_edge.program import Program
 from svf_edge.runtimes.executorch import ExecuTorchSession
 from tests.export.test_torch_graph import assert_same, expected
-from tests.programs import noise_clip, random_program
+from tests.programs import noise_clip, program_of_many_levels, random_program
 
 pytest.importorskip("executorch", reason="needs the executorch extra")
 
@@ -28,6 +28,7 @@ CASES: list[tuple[TorchDialect, dict[str, Any]]] = [
     ("packed", {"mode": "dot", "scope": "temporal", "reset": "soft", "steps": 5}),
     ("packed", {"scope": "spatial", "steps": 1}),
     ("packed", {"channels": 90, "heads": 2}),
+    ("packed", {"levels": 3, "reset": "soft", "steps": 3, "scope": "temporal"}),
     ("portable", {"mode": "dot", "scope": "temporal", "reset": "soft", "steps": 6}),
     ("portable", {"channels": 90, "heads": 2, "steps": 1, "levels": 2, "size": (9, 9)}),
 ]
@@ -209,5 +210,5 @@ def test_threads_of_open_sessions_cannot_change(ptes: dict[str, Path]) -> None:
 
 def test_failed_export_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedInput):
-        export_executorch(random_program(levels=2), "packed", tmp_path / "p.pte")
+        export_executorch(program_of_many_levels(), "packed", tmp_path / "p.pte")
     assert list(tmp_path.iterdir()) == []

@@ -16,7 +16,7 @@ from svf_edge.export.onnx import BUILDERS, export_onnx
 from svf_edge.export.onnx.functions import DOMAIN
 from svf_edge.packing import pack_spikes
 from svf_edge.program import Program, run
-from tests.programs import assert_not_silent, loud_program, noise_clip, random_program
+from tests.programs import assert_not_silent, loud_program, noise_clip, program_of_many_levels, random_program
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -27,6 +27,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "hamming, head width 45": {"channels": 90, "heads": 2},
     "packs evenly": {"channels": 64, "size": (16, 16)},
     "events": {"zero_point": 0},
+    "three levels, soft reset": {"levels": 3, "reset": "soft", "steps": 4},
+    "four levels, dot, temporal": {"levels": 4, "mode": "dot", "scope": "temporal", "steps": 3},
+    "two levels, spatial, one step": {"levels": 2, "scope": "spatial", "steps": 1},
 }
 
 
@@ -47,34 +50,35 @@ def test_equals_the_reference(variant: str, dialect: str) -> None:
     clip = noise_clip(program, 5)
     trace = run(program, clip)
     assert_not_silent(trace.spikes)
+    levels = VARIANTS[variant].get("levels", 1)
+    assert max(spikes.max() for spikes in trace.spikes.values()) == levels
     found = run_graph(model, program, clip)
     np.testing.assert_array_equal(found["logits"], trace.outputs["logits"])
     for layer, spikes in trace.spikes.items():
-        expected = pack_spikes(spikes) if dialect == "packed" else spikes
+        expected = pack_spikes(spikes, levels) if dialect == "packed" else spikes
         np.testing.assert_array_equal(found[layer], expected, err_msg=layer)
 
 
-def test_integer_lif_is_portable_and_refused_packed() -> None:
-    program = random_program(levels=3)
-    clip = noise_clip(program)
-    trace = run(program, clip)
-    assert max(spikes.max() for spikes in trace.spikes.values()) == 3
-    found = run_graph(BUILDERS["portable"](program), program, clip)
-    for layer, spikes in trace.spikes.items():
-        np.testing.assert_array_equal(found[layer], spikes, err_msg=layer)
-    with pytest.raises(UnsupportedInput, match=r"layer 'sep.lif1' is an integer LIF with 3 levels"):
+def test_more_levels_than_the_packed_operators_take() -> None:
+    program = program_of_many_levels()
+    assert BUILDERS["portable"](program).graph.node
+    with pytest.raises(
+        UnsupportedInput, match=r"layer 'sep.lif1' is an integer LIF with 16 levels; packed operators take 15 at most"
+    ):
         BUILDERS["packed"](program)
 
 
-def test_bodies_run_on_the_onnx_reference_evaluator() -> None:
-    program = random_program(channels=24, heads=3, size=(9, 7))
+@pytest.mark.parametrize("levels", [1, 3])
+def test_bodies_run_on_the_onnx_reference_evaluator(levels: int) -> None:
+    program = random_program(channels=24, heads=3, size=(9, 7), levels=levels)
     clip = noise_clip(program, 1)
     (logits,) = ReferenceEvaluator(BUILDERS["packed"](program)).run(None, {"frames": clip})
     np.testing.assert_array_equal(logits, run(program, clip).outputs["logits"])
 
 
-def test_portable_uses_standard_operators_only_and_packed_one_node_a_layer() -> None:
-    program = random_program()
+@pytest.mark.parametrize("levels", [1, 3])
+def test_portable_uses_standard_operators_only_and_packed_one_node_a_layer(levels: int) -> None:
+    program = random_program(levels=levels)
     portable, packed = BUILDERS["portable"](program), BUILDERS["packed"](program)
     assert {node.domain for node in portable.graph.node} == {""}
     assert not portable.functions

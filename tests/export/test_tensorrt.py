@@ -14,7 +14,7 @@ from svf_edge.errors import RangeError, UnsupportedInput
 from svf_edge.export.tensorrt import export_tensorrt, plugin_layers, qdq_model
 from svf_edge.program import Conv, Output, Program, run
 from tests.export.test_onnx import VARIANTS, run_graph
-from tests.programs import assert_not_silent, loud_program, noise_clip, random_program
+from tests.programs import assert_not_silent, loud_program, noise_clip, program_of_many_levels, random_program
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -84,13 +84,13 @@ def test_the_shipped_file_has_plugin_nodes_and_no_bodies(tmp_path: Path) -> None
     assert plugin_layers(program) == (plugin.name,)
 
 
-def test_integer_spikes_do_not_reach_the_attention_plugin() -> None:
-    with pytest.raises(UnsupportedInput, match=r"layer 'attn' attends to spikes of 3 levels.*portable"):
-        qdq_model(random_program(levels=3))
+def test_more_levels_than_the_plugin_takes() -> None:
+    with pytest.raises(UnsupportedInput, match=r"'attn' attends to spikes of 16 levels; .* takes 15 at most.*portable"):
+        qdq_model(program_of_many_levels())
 
 
-def test_integer_spikes_reach_convolutions() -> None:
-    whole = random_program(levels=3)
+def test_any_levels_reach_convolutions() -> None:
+    whole = program_of_many_levels()
     cut = next(i for i, node in enumerate(whole.nodes) if node.name == "down")
     program = Program(whole.frames, whole.nodes[: cut + 1], (Output("logits", "down"),))
     clip = noise_clip(program, 5)

@@ -26,8 +26,9 @@ void attend(svf::AttentionShape shape, const uint32_t* q, const uint32_t* k, con
 
 }  // namespace
 
-extern "C" void attention_host(int64_t groups, int64_t tokens, int32_t channels, int32_t heads, int hamming,
-                               const uint32_t* q, const uint32_t* k, const uint32_t* v, int32_t* o) {
-  const svf::AttentionShape shape{groups, tokens, channels, heads};
+extern "C" void attention_host(int64_t groups, int64_t tokens, int32_t channels, int32_t heads,
+                               int32_t levels, int hamming, const uint32_t* q, const uint32_t* k,
+                               const uint32_t* v, int32_t* o) {
+  const svf::AttentionShape shape{groups, tokens, channels, heads, levels};
   hamming != 0 ? attend<true>(shape, q, k, v, o) : attend<false>(shape, q, k, v, o);
 }

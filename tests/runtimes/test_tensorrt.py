@@ -62,7 +62,18 @@ def save_changed(program: Program, path: Path, **attributes: Any) -> Path:
     return path
 
 
-@pytest.mark.parametrize("variant", ["plain", "temporal", "soft reset, spatial", "dot, head width 45", "events"])
+@pytest.mark.parametrize(
+    "variant",
+    [
+        "plain",
+        "temporal",
+        "soft reset, spatial",
+        "dot, head width 45",
+        "events",
+        "three levels, soft reset",
+        "four levels, dot, temporal",
+    ],
+)
 def test_the_engine_has_exactly_the_plugin_layers(package: str, library: Path, tmp_path: Path, variant: str) -> None:
     engine = build(random_program(**VARIANTS[variant]), library, tmp_path)
     assert engine.plugin_layers == ("attn:o",)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from svf_edge.packing import pack_last
+from tests.native.cases import LEVELS, pack_levels, random_spikes
 
 HERE = Path(__file__).parent
 KERNELS = HERE.parents[1] / "runtimes" / "native" / "tensorrt"
@@ -23,7 +23,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     flags = ["-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", f"-I{KERNELS}"]
     subprocess.run(["c++", *flags, str(HERE / "attention_host.cpp"), "-o", str(target)], check=True)
     library = ctypes.CDLL(str(target))
-    sizes = [ctypes.c_int64, ctypes.c_int64, ctypes.c_int32, ctypes.c_int32, ctypes.c_int]
+    sizes = [ctypes.c_int64, ctypes.c_int64, ctypes.c_int32, ctypes.c_int32, ctypes.c_int32, ctypes.c_int]
     library.attention_host.argtypes = sizes + [ctypes.c_void_p] * 4
     library.attention_host.restype = None
     return library
@@ -47,15 +47,24 @@ def definition(q: np.ndarray, k: np.ndarray, v: np.ndarray, heads: int, hamming:
     width=st.sampled_from([1, 5, 8, 32, 45]),
     hamming=st.booleans(),
     rate=st.sampled_from([0.0, 0.15, 0.5, 1.0]),
+    levels=st.sampled_from(LEVELS),
     seed=st.integers(0, 2**32 - 1),
 )
 def test_equals_the_quadratic_definition(
-    host: ctypes.CDLL, groups: int, tokens: int, heads: int, width: int, hamming: bool, rate: float, seed: int
+    host: ctypes.CDLL,
+    groups: int,
+    tokens: int,
+    heads: int,
+    width: int,
+    hamming: bool,
+    rate: float,
+    levels: int,
+    seed: int,
 ) -> None:
     channels = heads * width
-    spikes = (np.random.default_rng(seed).random((3, groups, tokens, channels)) < rate).astype(np.uint8)
-    words = [np.ascontiguousarray(pack_last(x)) for x in spikes]
+    spikes = random_spikes(np.random.default_rng(seed), (3, groups, tokens, channels), rate, levels)
+    words = [np.ascontiguousarray(pack_levels(x, levels)) for x in spikes]
     found = np.full((groups, tokens, channels), -1, np.int32)
     pointers = [array.ctypes.data for array in (*words, found)]
-    host.attention_host(groups, tokens, channels, heads, int(hamming), *pointers)
+    host.attention_host(groups, tokens, channels, heads, levels, int(hamming), *pointers)
     np.testing.assert_array_equal(found, definition(*spikes, heads, hamming))

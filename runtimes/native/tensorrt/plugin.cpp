@@ -1,6 +1,6 @@
 // TensorRT plug-ins HammingAttention and DotAttention, version 1, namespace "" (ONNX domain ai.svf).
 //
-//   inputs      q, k, v: int32 words [G, N, ceil(channels / 32)]
+//   inputs      q, k, v: int32 words [G, N, ceil(channels / 32)], or [levels, G, N, ...] with 2 to 15 levels
 //   output      int32 [G, N, channels]
 //   attributes  channels, heads
 //
@@ -33,7 +33,8 @@ using nvinfer1::PluginTensorDesc;
 constexpr const char* kVersion = "1";
 constexpr const char* kNamespace = "";
 constexpr int kInputs = 3;
-constexpr int kRank = 3;
+constexpr int kRank = 3;  // without an axis of planes
+constexpr int kMaxLevels = 15;
 
 const char* plugin_name(bool hamming) { return hamming ? "HammingAttention" : "DotAttention"; }
 
@@ -101,11 +102,14 @@ class AttentionPlugin final : public nvinfer1::IPluginV3,
   int32_t getOutputShapes(const DimsExprs* inputs, int32_t input_count, const DimsExprs*, int32_t,
                           DimsExprs* outputs, int32_t output_count,
                           nvinfer1::IExprBuilder& builder) noexcept override {
-    if (input_count != kInputs || output_count != 1 || inputs[0].nbDims != kRank) {
-      complain(hamming_, "takes q, k and v as words [G, N, W]");
+    if (input_count != kInputs || output_count != 1 || !has_rank(inputs[0].nbDims)) {
+      complain(hamming_, "takes q, k and v as words [G, N, W] or [levels, G, N, W]");
       return -1;
     }
-    outputs[0] = inputs[0];
+    const int32_t first = inputs[0].nbDims - kRank;
+    outputs[0].nbDims = kRank;
+    outputs[0].d[0] = inputs[0].d[first];
+    outputs[0].d[1] = inputs[0].d[first + 1];
     outputs[0].d[2] = builder.constant(channels_);
     return 0;
   }
@@ -131,15 +135,16 @@ class AttentionPlugin final : public nvinfer1::IPluginV3,
     if (input_count != kInputs) {
       return -1;
     }
-    const int32_t words = shape(inputs[0].dims).words();
-    for (int32_t i = 0; i < input_count; ++i) {
-      const Dims& dims = inputs[i].dims;
-      if (dims.nbDims != kRank || dims.d[0] != inputs[0].dims.d[0] || dims.d[1] != inputs[0].dims.d[1] ||
-          dims.d[2] != words) {
-        complain(hamming_, "q, k and v must be words [G, N, " + std::to_string(words) + "] for " +
-                               std::to_string(channels_) + " channels");
-        return -1;
-      }
+    const Dims& query = inputs[0].dims;
+    const int32_t words = (channels_ + kWordBits - 1) / kWordBits;
+    const bool good = has_rank(query.nbDims) && shape(query).levels >= 1 &&
+                      shape(query).levels <= kMaxLevels && query.d[query.nbDims - 1] == words &&
+                      same(query, inputs[1].dims) && same(query, inputs[2].dims);
+    if (!good) {
+      complain(hamming_, "q, k and v must be words [G, N, " + std::to_string(words) + "] for " +
+                             std::to_string(channels_) + " channels, with at most " +
+                             std::to_string(kMaxLevels) + " planes in front");
+      return -1;
     }
     return 0;
   }
@@ -161,9 +166,20 @@ class AttentionPlugin final : public nvinfer1::IPluginV3,
   const PluginFieldCollection* getFieldsToSerialize() noexcept override { return &collection_; }
 
  private:
+  static bool has_rank(int32_t rank) { return rank == kRank || rank == kRank + 1; }
+
+  static bool same(const Dims& one, const Dims& other) {
+    bool equal = one.nbDims == other.nbDims;
+    for (int32_t i = 0; equal && i < one.nbDims; ++i) {
+      equal = one.d[i] == other.d[i];
+    }
+    return equal;
+  }
+
   AttentionShape shape(const Dims& dims) const {
-    return AttentionShape{static_cast<int64_t>(dims.d[0]), static_cast<int64_t>(dims.d[1]), channels_,
-                          heads_};
+    const int32_t first = dims.nbDims - kRank;
+    return AttentionShape{static_cast<int64_t>(dims.d[first]), static_cast<int64_t>(dims.d[first + 1]),
+                          channels_, heads_, first == 0 ? 1 : static_cast<int32_t>(dims.d[0])};
   }
 
   const bool hamming_;
