@@ -69,7 +69,7 @@ def finished(config_path: Path) -> Path:
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     last = folder / "float" / "last.ckpt"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not last.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
