@@ -103,8 +103,13 @@ def freeze(
     from svf_edge.quant import is_quantised
 
     model, meta = load_model(checkpoint)
+    if model.config.neuron != "lif":
+        raise BadFile(f"{checkpoint}: a dense twin, which has no integer program; train with neuron: lif")
     if not is_quantised(model):
-        raise BadFile(f"{checkpoint}: a float checkpoint; give the run's model.safetensors, which QAT leaves")
+        raise BadFile(
+            f"{checkpoint}: a float checkpoint; give the run's model.safetensors, which QAT leaves, or quantise this "
+            "one with `svf-edge calibrate`"
+        )
     program = make(model, steps=steps, meta=meta)
     save_program(program, output)
     widest = max(bounds(program), key=lambda bound: bound.value)

@@ -47,7 +47,17 @@ def test_freeze_names_a_float_checkpoint(app: typer.Typer, tmp_path: Path) -> No
     checkpoint, out = tmp_path / "float.safetensors", tmp_path / "program.safetensors"
     save_model(float_model(model_config("tiny")), checkpoint, {})
     result = CliRunner().invoke(app, ["freeze", str(checkpoint), "--output", str(out)])
-    assert isinstance(result.exception, BadFile) and str(checkpoint) in str(result.exception)
+    assert isinstance(result.exception, BadFile)
+    for named in (str(checkpoint), "model.safetensors", "svf-edge calibrate"):
+        assert named in str(result.exception)
+    assert not out.exists()
+
+
+def test_freeze_names_a_dense_twin(app: typer.Typer, tmp_path: Path) -> None:
+    checkpoint, out = tmp_path / "float.safetensors", tmp_path / "program.safetensors"
+    save_model(float_model(model_config("tiny", neuron="relu")), checkpoint, {})
+    result = CliRunner().invoke(app, ["freeze", str(checkpoint), "--output", str(out)])
+    assert isinstance(result.exception, BadFile) and f"{checkpoint}: a dense twin" in str(result.exception)
     assert not out.exists()
 
 

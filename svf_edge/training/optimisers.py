@@ -28,6 +28,11 @@ class Muon(torch.optim.AdamW):
     `[Cout, Cin, kh, kw]` counts as a matrix of Cout rows; `torch.optim.Muon` takes no filters.
     """
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for values in state["state"].values():
+            values.setdefault("step", torch.tensor(0.0))  # AdamW looks for one in every state that it loads
+        super().__setstate__(state)
+
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = None
