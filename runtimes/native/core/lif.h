@@ -20,9 +20,10 @@ template <bool kSoftReset, int kLevels>
 void lif_word(const int32_t* x, size_t x_step, const int32_t* gain, const int32_t* bias, const int32_t* theta,
               int32_t* y, const WordSteps& steps, int frames) {
   const int levels = kLevels > 0 ? kLevels : steps.levels;
+  const size_t y_step = steps.time, plane = steps.plane;  // kept out of reach of what y writes
   Simd::I32 u[kWordVectors];
   for (int v = 0; v < kWordVectors; ++v) u[v] = Simd::zero32();
-  for (int t = 0; t < frames; ++t, x += x_step, y += steps.time) {
+  for (int t = 0; t < frames; ++t, x += x_step, y += y_step) {
     uint32_t words[kLevels > 0 ? kLevels : SVF_MAX_LEVELS] = {};
     for (int v = 0; v < kWordVectors; ++v) {
       const int lane = v * Simd::kLanes32;
@@ -39,7 +40,7 @@ void lif_word(const int32_t* x, size_t x_step, const int32_t* gain, const int32_
       u[v] = kSoftReset ? rest : Simd::zero_where_ge(h, threshold);
     }
     for (int level = 0; level < levels; ++level)
-      y[static_cast<size_t>(level) * steps.plane] = static_cast<int32_t>(words[level]);
+      y[static_cast<size_t>(level) * plane] = static_cast<int32_t>(words[level]);
   }
 }
 
