@@ -11,8 +11,9 @@ from torch import nn
 from svf_edge.errors import UnsupportedInput
 from svf_edge.model.blocks import RepConv
 from svf_edge.model.config import ModelConfig, model_config, parse_config
-from svf_edge.model.layers import ConvNorm
+from svf_edge.model.layers import AttentionLif, ConvNorm, convolve
 from svf_edge.model.network import SpikeVideoFormer, parameter_count, tracked_rates
+from svf_edge.quant import quantise
 from tests.models import float_model, random_clips
 
 PUBLISHED = {"15M": 15_116_720, "31M": 31_340_392, "55M": 55_358_952}
@@ -50,6 +51,71 @@ def test_every_layer_fires_at_initialisation(size: str) -> None:
     assert scores.shape == (2, 2, 13 * 2 * 64) and scores.detach().std() > 0.05
     (scores * torch.randn_like(scores)).sum().backward()
     assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().max() > 0] == []
+
+
+def test_without_attention_the_rest_of_a_block_stays() -> None:
+    with_it, without = (SpikeVideoFormer(model_config("tiny", space_time=kind)) for kind in ("joint", "none"))
+    names = {name for name in with_it.state_dict() if ".attention." in name}
+    assert names and with_it.state_dict().keys() - without.state_dict().keys() == names
+    assert without.lifs().keys() == {name for name in with_it.lifs() if ".attention." not in name}
+
+
+@pytest.mark.parametrize("levels", [1, 4])
+def test_dot_products_of_several_levels_are_normalised(levels: int) -> None:
+    """Products of binary spikes are scaled by a constant, as the authors do; those of more would saturate."""
+    torch.manual_seed(0)
+    config = model_config("tiny", frames=2, attention="dot", levels=levels)
+    model = SpikeVideoFormer(config)
+    (lif, *_) = [m for m in model.modules() if isinstance(m, AttentionLif)]
+    assert (lif.norm is None) == (levels == 1) and lif.theta == (0.5 if levels == 1 else 1.0)
+    with tracked_rates(model), torch.no_grad():
+        model(random_clips(config, 2, 0))
+        rates = [float(m.rate) for m in model.modules() if isinstance(m, AttentionLif) and m.rate is not None]
+    assert len(rates) == 2 and min(rates) > 0.001 and max(rates) < 0.9
+
+
+def test_the_dense_twin_learns_everywhere_and_has_no_integers() -> None:
+    torch.manual_seed(0)
+    config = model_config("tiny", frames=2, neuron="relu")
+    model = SpikeVideoFormer(config)
+    spiking = SpikeVideoFormer(model_config("tiny", frames=2))
+    assert {name: p.shape for name, p in model.named_parameters()} == {
+        name: p.shape for name, p in spiking.named_parameters()
+    }
+    values: list[torch.Tensor] = []
+    for lif in model.lifs().values():
+        lif.register_forward_hook(lambda _, __, out: values.append(out.detach()))
+    scores = model(random_clips(config, 2, 0))
+    assert len(values) == len(model.lifs())
+    assert all((out >= 0).all() and (out != out.round()).any() and (out == 0).any() for out in values)
+    (scores * torch.randn_like(scores)).sum().backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().max() > 0] == []
+    with pytest.raises(UnsupportedInput, match=r"relu.*no integer program.*neuron: lif"):
+        quantise(model, {})
+
+
+@pytest.mark.parametrize(
+    ("stride", "padding", "bias"), [((1, 1), (3, 3), True), ((2, 1), (0, 2), False)], ids=["7x7", "strided"]
+)
+def test_depthwise_convolution_in_another_layout_is_the_same(
+    stride: tuple[int, int], padding: tuple[int, int], bias: bool
+) -> None:
+    """Values and all gradients agree with conv2d, in the layout that everything else has."""
+    torch.manual_seed(0)
+    x, weight = torch.randn(2, 6, 9, 8, requires_grad=True), torch.randn(6, 1, 7, 7, requires_grad=True)
+    offset = torch.randn(6, requires_grad=True) if bias else None
+    inputs = [tensor for tensor in (x, weight, offset) if tensor is not None]
+    results = []
+    for y in (
+        convolve(x, weight, offset, stride, padding, 6),
+        nn.functional.conv2d(x, weight, offset, stride, padding, groups=6),
+    ):
+        cotangent = torch.linspace(-1, 1, y.numel()).view_as(y)
+        results.append((y.detach(), *torch.autograd.grad((y * cotangent).sum(), inputs)))
+        assert y.is_contiguous()
+    for got, want in zip(*results, strict=True):
+        assert want.std() > 0.1
+        torch.testing.assert_close(got, want, atol=1e-4, rtol=1e-4)
 
 
 def test_batch_items_do_not_mix() -> None:

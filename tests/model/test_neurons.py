@@ -1,8 +1,9 @@
-"""LIF against its recursion written step by step, forward and backward."""
+"""LIF against its recursion written step by step, forward and backward, compiled or not; its dense twin."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -10,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from svf_edge.model.neurons import Lif, Reset, Surrogate, lif
+from svf_edge.model import neurons
+from svf_edge.model.neurons import Lif, Reset, Surrogate, fused_neurons, lif, lif_from
 
 
 class _Step(torch.autograd.Function):
@@ -101,3 +103,63 @@ def test_rate_is_per_level() -> None:
     layer.track = True
     assert (layer(torch.full((1, 1, 1, 1, 3), 4.5)) == 2).all()
     assert layer.rate is not None and layer.rate.item() == 0.5
+
+
+@pytest.fixture
+def compiled() -> Iterator[None]:
+    """Compilers with nothing in them, which raise where they would give up and run the plain function."""
+    torch._dynamo.reset()
+    with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True, suppress_errors=False):
+        yield
+
+
+@pytest.mark.slow  # the compiler takes seconds for each
+@pytest.mark.parametrize(
+    ("levels", "reset", "unit", "steps"),
+    [(4, "soft", 2.0**-8, 4), (1, "hard", None, 4), (4, "hard", 2.0**-8, 1)],
+)
+def test_fused_neurons_spike_the_same(
+    compiled: None, levels: int, reset: Reset, unit: float | None, steps: int
+) -> None:
+    """Bit for bit, membranes as well, on values that hit the thresholds exactly; gradients up to rounding."""
+    torch.manual_seed(0)
+    x = torch.round(4 * torch.randn(steps, 2, 5, 3, 3) * 64) / 64
+    x[0, :, :, 0] = 2.0 * torch.arange(1, 4)  # H = theta, 2 theta, 3 theta
+    x.requires_grad_()
+    weight = torch.randn_like(x)
+
+    def compute() -> tuple[Tensor, Tensor, Tensor]:
+        spikes, membrane = lif_from(x, None, torch.tensor(1.0), unit, levels, reset, "sigmoid", 1.0)
+        (gradient,) = torch.autograd.grad((spikes * weight).sum(), x)
+        return spikes.detach(), membrane, gradient
+
+    spikes, membrane, gradient = compute()
+    with fused_neurons():
+        assert neurons._kernel(neurons._recursion) is not neurons._recursion
+        fused_spikes, fused_membrane, fused_gradient = compute()
+    assert neurons._kernel(neurons._recursion) is neurons._recursion
+    assert set(spikes.unique().tolist()) == set(range(levels + 1))
+    assert torch.equal(fused_spikes, spikes) and torch.equal(fused_membrane, membrane)
+    assert gradient.abs().max() > 0.1
+    torch.testing.assert_close(fused_gradient, gradient, atol=1e-6, rtol=1e-5)
+
+
+def test_neurons_are_plain_again_after_an_error() -> None:
+    with pytest.raises(KeyError), fused_neurons():
+        raise KeyError
+    assert neurons._kernel(neurons._gradient) is neurons._gradient
+
+
+def test_the_dense_twin_of_a_neuron_is_a_relu() -> None:
+    """Its rate is the share of positive values and carries no gradient: firing costs a dense network nothing."""
+    layer = Lif(levels=4, dense=True)
+    layer.track = True
+    x = torch.tensor([-1.0, -0.5, 0.0, 0.25, 7.0]).view(1, 1, 1, 1, 5).requires_grad_()
+    values = layer(x)
+    assert values.flatten().tolist() == [0, 0, 0, 0.25, 7]
+    values.sum().backward()
+    assert x.grad is not None and x.grad.flatten().tolist() == [0, 0, 0, 1, 1]
+    assert layer.rate is not None and layer.rate.item() == pytest.approx(0.4) and not layer.rate.requires_grad
+    layer.track = False
+    layer(x)
+    assert layer.rate is None
