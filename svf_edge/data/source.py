@@ -142,7 +142,12 @@ class CachedSource(_Recorded):
         _require_split(split)
         folder = self.folder / split
         if self.length is not None:
-            asked = SyntheticPoseDataset(split, self.length, max(frames, self.frames), size, seed)
+            if frames > self.frames:
+                raise UnsupportedInput(
+                    f"data: frames: clips of {self.frames} are rendered into {self.folder} and {frames} are asked for; "
+                    f"set frames to {frames} or more"
+                )
+            asked = SyntheticPoseDataset(split, self.length, self.frames, size, seed)
             render_cache(folder, asked, processes=len(os.sched_getaffinity(0)))
         data = CachedPoseDataset(folder)
         held = data.identity

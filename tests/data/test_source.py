@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 from typing import Any
 
@@ -5,13 +6,15 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from svf_edge.data import source as source_module
 from svf_edge.data.cache import render_cache
 from svf_edge.data.events import EventClips, simulate_events
 from svf_edge.data.formats.coco import write_coco
 from svf_edge.data.formats.dhp19 import write_dhp19
 from svf_edge.data.formats.eventhpe import write_eventhpe
 from svf_edge.data.formats.mmhpsd import write_mmhpsd
-from svf_edge.data.source import KINDS, Passes, parse_source
+from svf_edge.data.sample import stack_samples, stretch
+from svf_edge.data.source import KINDS, Passes, Varied, parse_source
 from svf_edge.data.synthetic import SyntheticPoseDataset
 from svf_edge.errors import BadFile, UnsupportedInput
 from svf_edge.model.config import model_config
@@ -154,3 +157,94 @@ def test_loader_workers_give_the_same_clips(folder: Path) -> None:
 def test_bad_entries_are_named(bad: dict[str, Any], sentence: str) -> None:
     with pytest.raises(UnsupportedInput, match=sentence):
         parse_source(bad)
+
+
+@pytest.fixture
+def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clips are rendered here, not in other processes."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+
+
+def rendering(folder: Path, **more: Any) -> dict[str, Any]:
+    return {"kind": "cached", "folder": str(folder), "length": 3, "frames": 4, **more}
+
+
+def test_missing_clips_are_rendered_once(one_process: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the seed they are opened with; who opens the same source again renders nothing."""
+    small = (32, 32)
+    source = parse_source(rendering(tmp_path, vary=False))
+    opened = source.open("train", 4, small, seed=5)
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    assert {path.parent.name for path in files} == {"train"} and len(files) == 2
+    direct = SyntheticPoseDataset("train", 3, 4, small, seed=5)
+    for index in range(3):
+        assert torch.equal(opened[index]["frames"], direct[index]["frames"])
+        assert torch.equal(opened[index]["joints"], direct[index]["joints"])
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("a clip was rendered again")
+
+    monkeypatch.setattr(SyntheticPoseDataset, "render", refuse)
+    again = parse_source(rendering(tmp_path, vary=False)).open("train", 1, small, seed=5)
+    assert torch.equal(again[2]["frames"], opened[2]["frames"][:1])
+    assert {path: path.stat().st_mtime_ns for path in files} == files
+    with pytest.raises(UnsupportedInput, match="the folder holds other clips"):
+        source.open("train", 4, small, seed=6)
+
+
+def test_longer_clips_than_are_rendered_are_refused(tmp_path: Path) -> None:
+    """Before anything is rendered: a run asks for its longest clips first, and for single frames later."""
+    with pytest.raises(UnsupportedInput, match=r"frames: clips of 4 .* and 5 are asked for; set frames to 5"):
+        parse_source(rendering(tmp_path, events={})).open("train", 4, (32, 32))
+    assert not list(tmp_path.iterdir())
+
+
+def test_validation_clips_are_rendered_beside_and_cut_at_the_front(one_process: None, tmp_path: Path) -> None:
+    source = parse_source(rendering(tmp_path, length=2))
+    source.open("train", 1, (32, 32))
+    data = source.open("val", 2, (32, 32), clips=5)
+    assert {path.name for path in tmp_path.iterdir()} == {"train", "val"}
+    direct = SyntheticPoseDataset("val", 2, 4, (32, 32))
+    assert len(data) == 2  # type: ignore[arg-type]
+    for index in range(2):
+        assert_well_formed(data[index], 2, 3, (32, 32))
+        assert torch.equal(data[index]["frames"], direct[index]["frames"][:2])
+        assert torch.equal(data[index]["joints3d"], direct[index]["joints3d"][:2])
+
+
+def test_single_frames_are_taken_from_anywhere_in_a_clip(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which one depends on the item and the seed alone; the labels are those of that frame."""
+    clips = rendered()
+    monkeypatch.setattr(source_module, "augment", lambda clip, _: clip)
+    data = Varied(Passes(clips, 40, seed=1), 1, seed=2)
+    begins = []
+    for index in range(len(data)):
+        clip = data[index]
+        assert_well_formed(clip, 1, 3, SIZE)
+        whole = data.clips[index]
+        (found,) = [t for t in range(9) if torch.equal(whole["joints"][t], clip["joints"][0])]
+        assert torch.equal(whole["frames"][found], clip["frames"][0])
+        assert torch.equal(whole["visible"][found], clip["visible"][0]) and whole["motion"] == clip["motion"]
+        assert torch.equal(whole["joints3d"][found], clip["joints3d"][0])
+        begins.append(found)
+    assert len(set(begins)) >= 7
+    same, other = (Varied(data.clips, 1, seed) for seed in (2, 3))
+    assert all(torch.equal(same[index]["joints"], data[index]["joints"]) for index in range(10))
+    assert not all(torch.equal(other[index]["joints"], data[index]["joints"]) for index in range(10))
+
+
+def test_variations_of_a_whole_clip_change_with_the_item() -> None:
+    data = Varied(Passes(rendered(), 8, seed=1), 9, seed=2)
+    assert len({float(data[index]["frames"].float().sum()) for index in range(8)}) == 8
+    assert_well_formed(data[7], 9, 3, SIZE)
+
+
+def test_stretches_of_clips_and_of_stacks() -> None:
+    clips = rendered()
+    part = stretch(clips[1], 2, 5)
+    assert_well_formed(part, 3, 3, SIZE)
+    stacked = stretch(stack_samples(clips), 2, 5)
+    assert stacked["frames"].shape == (2, 3, 3, *SIZE) and stacked["motion"].shape == (2,)
+    for name in ("frames", "joints", "visible", "joints3d"):
+        assert torch.equal(stacked[name][1], part[name])  # type: ignore[literal-required]
+        assert torch.equal(clips[1][name][2:5], part[name])  # type: ignore[literal-required]
