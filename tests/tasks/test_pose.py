@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from svf_edge.model.config import PoseHead
@@ -38,6 +39,26 @@ def test_two_peaks_are_not_averaged() -> None:
     pose = decode(scores.ravel(), HEAD, SIZE)
     np.testing.assert_allclose(pose.points, np.tile([4.5 * 2, 4.5 * 1.5], (3, 1)), atol=0.01)
     assert 0.4 < pose.confidence.max() < 0.7
+
+
+def test_the_most_probability_wins_over_the_best_bin() -> None:
+    """A lone bin of 0.3 against five neighbours of 0.14: the joint is among the five, and confidence is their sum."""
+    share = np.zeros(32, dtype=np.float32)
+    share[3] = 0.3
+    share[20:25] = 0.14
+    scores = np.log(share + 1e-9) + 7  # an offset of a distribution's scores changes nothing
+    pose = decode(np.tile(scores, 6), HEAD, SIZE)
+    np.testing.assert_allclose(pose.points, np.tile([22.5 * 2, 22.5 * 1.5], (3, 1)), atol=0.01)
+    np.testing.assert_allclose(pose.confidence, 0.7, atol=1e-4)
+
+
+@pytest.mark.parametrize("edge", [0, 31])
+def test_a_window_ends_at_the_frame(edge: int) -> None:
+    scores = np.full((3, 2, 32), -20.0, dtype=np.float32)
+    scores[..., edge] = 0
+    pose = decode(scores.ravel(), HEAD, SIZE)
+    np.testing.assert_allclose(pose.points, np.tile([(edge + 0.5) * 2, (edge + 0.5) * 1.5], (3, 1)), atol=0.01)
+    assert pose.confidence.min() > 0.99
 
 
 def test_joints_outside_do_not_count() -> None:
