@@ -22,10 +22,12 @@ pytestmark = pytest.mark.slow
 
 CONFIG = """
 name: killed
-model: {size: tiny, frames: 1, frame_size: [32, 32]}
-float_phase: {epochs: 3, clips_per_epoch: 16, learning_rate: 0.003}
+model: {size: tiny, frames: 2, frame_size: [32, 32]}
+image_phase: {epochs: 2, clips_per_epoch: 16, learning_rate: 0.003}
+float_phase: {epochs: 2, clips_per_epoch: 16, learning_rate: 0.003}
 qat_phase: {epochs: 2, clips_per_epoch: 8, learning_rate: 0.0005}
 batch_size: 8
+optimiser: muon
 validation_clips: 4
 calibration_clips: 8
 ema_decay: 0.9

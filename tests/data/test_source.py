@@ -246,5 +246,5 @@ def test_stretches_of_clips_and_of_stacks() -> None:
     stacked = stretch(stack_samples(clips), 2, 5)
     assert stacked["frames"].shape == (2, 3, 3, *SIZE) and stacked["motion"].shape == (2,)
     for name in ("frames", "joints", "visible", "joints3d"):
-        assert torch.equal(stacked[name][1], part[name])  # type: ignore[literal-required]
-        assert torch.equal(clips[1][name][2:5], part[name])  # type: ignore[literal-required]
+        assert torch.equal(stacked[name][1], part[name])
+        assert torch.equal(clips[1][name][2:5], part[name])

@@ -145,8 +145,12 @@ def test_fused_neurons_spike_the_same(
 
 
 def test_neurons_are_plain_again_after_an_error() -> None:
-    with pytest.raises(KeyError), fused_neurons():
-        raise KeyError
+    def fail() -> None:
+        with fused_neurons():
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
     assert neurons._kernel(neurons._gradient) is neurons._gradient
 
 
