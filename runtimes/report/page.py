@@ -96,7 +96,7 @@ def json_beside(page: Path) -> Path:
 
 
 def firing_rates(parity: ParityReport) -> dict[str, float]:
-    """Spikes per neuron and time step of every layer, over all clips, as the reference fired them."""
+    """Spikes per neuron, time step and level of every layer, over all clips, as the reference fired them."""
     source = next((entry for entry in parity.runtimes if entry.clips), None)
     if source is None:
         raise UnsupportedInput("no runtime was compared, so there is nothing to report; add --runtime reference")

@@ -13,7 +13,7 @@ from svf_edge.runtimes.base import Result
 class Work(Result):
     """Multiply-accumulates of one clip by kind of input, and the additions that the spikes of a run call for.
 
-    `additions` counts weights that meet an active input: MACs times the firing rate of the layer read.
+    `additions` counts weights that meet a spike: MACs times the firing rate and the levels of the layer read.
     """
 
     spikes: int
@@ -34,18 +34,18 @@ class Work(Result):
 
 
 def work(program: Program, rates: Mapping[str, float]) -> Work:
-    """Count the work of `program`; `rates` are firing rates (spikes per neuron and step) by LIF name."""
+    """Count the work of `program`; `rates` are firing rates (spikes per neuron, step and level) by LIF name."""
     counts = {"spikes": 0, "frames": 0, "int8": 0}
     attention = 0
     additions = 0.0
     for node in program.nodes:
         match node:
             case Conv():
-                kind = program.types[node.source].kind
+                source = program.types[node.source]
                 macs = int(np.prod(program.types[node.name].shape)) * int(np.prod(node.weight.shape[1:]))
-                counts[kind] += macs
-                if kind == "spikes":
-                    additions += macs * rates[node.source]
+                counts[source.kind] += macs
+                if source.kind == "spikes":
+                    additions += macs * rates[node.source] * source.levels
             case Attention():
                 steps, channels, height, width = program.types[node.name].shape
                 # K^T V and Q M: every token meets d x d numbers twice in each head.

@@ -28,7 +28,6 @@ CASES: list[tuple[TorchDialect, dict[str, Any]]] = [
     ("packed", {"mode": "dot", "scope": "temporal", "reset": "soft", "steps": 5}),
     ("packed", {"scope": "spatial", "steps": 1}),
     ("packed", {"channels": 90, "heads": 2}),
-    ("packed", {"levels": 3, "reset": "soft", "steps": 3, "scope": "temporal"}),
     ("portable", {"mode": "dot", "scope": "temporal", "reset": "soft", "steps": 6}),
     ("portable", {"channels": 90, "heads": 2, "steps": 1, "levels": 2, "size": (9, 9)}),
 ]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from svf_edge.export.bundle import Bundle, write_bundle
 from svf_edge.export.executorch import export_executorch
 from svf_edge.export.onnx import export_onnx
 from svf_edge.export.ops import find_library
+from svf_edge.export.torch_graph import TorchDialect
 from svf_edge.model.config import ModelConfig, model_config, parse_config
 from svf_edge.program import Conv, run, save_program
 from svf_edge.program.freeze import freeze
@@ -20,7 +23,7 @@ from svf_edge.runtimes.clips import GENERATORS
 from svf_edge.runtimes.executorch_harness import ExecuTorchHarness
 from svf_edge.runtimes.parity import compare, run_parity
 from tests.models import quantised_model, random_clips
-from tests.programs import assert_not_silent
+from tests.programs import assert_not_silent, noise_clip, random_program
 from tests.runtimes.bundles import needs_library
 
 pytestmark = [needs_library("svf_ort"), needs_library("svf_executorch")]
@@ -109,6 +112,42 @@ def test_spikes_on_executorch(config: ModelConfig, dialect: Literal["packed", "p
 def test_head_width_45_on_every_runtime(tmp_path: Path) -> None:
     config = parse_config({**ODD, "embed": (8, 16, 90, 90), "heads": None, "head_width": 45, "frames": 2})
     assert_parity(config, tmp_path, ONNX + EXECUTORCH)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"levels": 3, "reset": "soft", "space_time": "factorised"}, {"levels": 4, "attention": "dot"}],
+    ids=["3, soft reset, factorised", "4, hard reset, dot"],
+)
+def test_integer_lif(options: dict[str, Any], tmp_path: Path) -> None:
+    config = parse_config({**ODD, "frames": 2, "conv_blocks": (0, 0, 0), **options})
+    bundle = assert_parity(config, tmp_path, ONNX)
+    clip = random_clips(config, 1, 5)[0].numpy()
+    assert_levels_occur(run(bundle.program(), clip).spikes.values(), config.levels)
+
+
+def test_integer_lif_on_every_runtime(tmp_path: Path) -> None:
+    """A program smaller than any model, and tapped files alone: exporting to ExecuTorch is what takes long."""
+    program = random_program(levels=3, reset="soft", channels=24, heads=3)
+    clips = {"noise": noise_clip(program)}
+    trace = run(program, clips["noise"])
+    assert_not_silent(trace.spikes)
+    assert_levels_occur(trace.spikes.values(), 3)
+    bundle = write_bundle(program, tmp_path / "bundle", clips, targets=("onnx",))
+    report = run_parity(bundle, clips, ONNX)
+    assert [entry.verdict for entry in report.runtimes] == ["equal"] * len(ONNX), "\n".join(map(str, report.runtimes))
+    for dialect in get_args(TorchDialect):
+        path = tmp_path / f"{dialect}.pte"
+        export_executorch(program, dialect, path, taps=True)
+        with ExecuTorchHarness(path, program, threads=1, library=find_library("svf_executorch")) as session:
+            found = compare(program, clips["noise"], trace, session.run(clips["noise"]))
+        assert found, f"{dialect}: {found.first}"
+
+
+def assert_levels_occur(spikes: Iterable[NDArray[np.int32]], levels: int) -> None:
+    """Every number of spikes 0..levels occurs, or planes above the highest were never compared."""
+    counts = sum(np.bincount(values.ravel(), minlength=levels + 1) for values in spikes)
+    assert np.all(counts), f"some level never occurs: {counts}"
 
 
 def test_a_token_count_beyond_one_word_block(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from svf_edge.runtimes.parity import ParityReport, run_parity
 from svf_edge.runtimes.report import write_report
 from svf_edge.runtimes.report.page import firing_rates, layer_groups
 from svf_edge.runtimes.report.work import work
+from tests.programs import random_program
 from tests.runtimes.bundles import forge, rewrite
 
 NAMES = ["reference", "onnxruntime portable"]
@@ -146,6 +147,12 @@ def test_work_counts_every_convolution_once(program: Program) -> None:
     assert counted.additions == pytest.approx(counted.spikes / 2, abs=1)
     steps, channels, height, width = program.types["attn"].shape
     assert counted.attention == 2 * steps * height * width * channels * (channels // 4)
+
+
+def test_every_spike_of_an_integer_lif_is_an_addition() -> None:
+    program = random_program(levels=3)
+    counted = work(program, {lif.name: 0.5 for lif in program.lifs})
+    assert counted.additions == pytest.approx(1.5 * counted.spikes, abs=1)
 
 
 def test_layers_are_grouped_by_block() -> None:
