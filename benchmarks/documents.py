@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from svf_edge.runtimes.latency import NOISY_TAIL, NOISY_VARIATION, Distribution
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
-DOCUMENTS = ("README.md", "docs/benchmarks.md")
+DOCUMENTS = ("README.md", "docs/benchmarks.md", "docs/experiments.md")
 
 
 def _load(name: str) -> dict[str, Any]:
@@ -98,7 +99,39 @@ def demo() -> str:
     return "\n".join([*lines, "", *result["remarks"]])
 
 
-PARTS: Mapping[str, Callable[[], str]] = {"demo": demo, "headline": headline, "end_to_end": table}
+def study(group: str) -> str:
+    """The runs of one group beside the network they differ from: means over seeds, and the seeds' least and most."""
+    result = _load("study")
+    base = [run for run in result["runs"] if run["variant"] == result["base"]]
+    runs = [run for run in result["runs"] if run["group"] == group and run["variant"] != result["base"]]
+    lines = [
+        "| network | seeds | float PCK@0.1 | float PCK@0.2 | integer PCK@0.2 | firing rate | minutes a run |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for variant in dict.fromkeys(run["variant"] for run in (*base, *runs)):
+        same = [run for run in (*base, *runs) if run["variant"] == variant]
+        integer = _spread([run["integer"]["pck@0.2"] for run in same if run["integer"]])
+        rate = _spread([run["firing_rate"] for run in same if run["integer"]])
+        fine, coarse = (_spread([run["float"][f"pck@{t}"] for run in same]) for t in ("0.1", "0.2"))
+        minutes = sum(run["seconds"] for run in same) / len(same) / 60
+        lines.append(f"| {variant} | {len(same)} | {fine} | {coarse} | {integer} | {rate} | {minutes:.1f} |")
+    return "\n".join(lines)
+
+
+def _spread(values: Sequence[float]) -> str:
+    """Mean, and the range where there are several."""
+    if not values:
+        return ""
+    mean = sum(values) / len(values)
+    return f"{mean:.3f}" if len(values) == 1 else f"{mean:.3f} ({min(values):.3f} to {max(values):.3f})"
+
+
+PARTS: Mapping[str, Callable[[], str]] = {
+    "demo": demo,
+    "headline": headline,
+    "end_to_end": table,
+    **{f"study_{group}": partial(study, group) for group in ("attention", "twin", "levels", "optimiser", "rate")},
+}
 
 
 def render(text: str) -> str:
