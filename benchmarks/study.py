@@ -107,7 +107,12 @@ def collect() -> None:
             if path.exists():
                 runs.append({"group": variant.group, "variant": variant.name, "seed": seed, **result(path)})
     recipe = load_train_config(RECIPE)
-    entries = {"base": VARIANTS[0].name, "recipe": recipe.model_dump(mode="json"), "machine": machine().model_dump(mode="json"), "runs": runs}
+    entries = {
+        "base": VARIANTS[0].name,
+        "recipe": recipe.model_dump(mode="json"),
+        "machine": machine().model_dump(mode="json"),
+        "runs": runs,
+    }
     write_text(RESULT, json.dumps(entries, indent=1) + "\n")
 
 

@@ -114,9 +114,13 @@ def fused_neurons() -> Iterator[None]:
     """Within the block the recursion over time is compiled to one pass over memory, which a CPU runs 4 to 8 times
     faster; gradients may differ in their last bits. Needs a C++ compiler, as `torch.compile` does."""
     global _fusing
+    import torch._dynamo.config as dynamo
+
     before, _fusing = _fusing, True
     try:
-        yield
+        # One kernel per precision, grid, number of steps and kind of threshold: more than the usual limit.
+        with dynamo.patch(recompile_limit=64):
+            yield
     finally:
         _fusing = before
 
