@@ -21,7 +21,7 @@ from svf_edge.runtimes.latency import NOISY_TAIL, NOISY_VARIATION, Distribution
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
-DOCUMENTS = ("README.md", "docs/benchmarks.md", "docs/experiments.md")
+DOCUMENTS = ("README.md", "docs/benchmarks.md", "docs/calibration.md", "docs/experiments.md")
 
 
 def _load(name: str) -> dict[str, Any]:
@@ -99,6 +99,30 @@ def demo() -> str:
     return "\n".join([*lines, "", *result["remarks"]])
 
 
+def calibration() -> str:
+    """What integers cost the shipped model."""
+    result = _load("calibration")
+    lines = [
+        "| weights | PCK@0.1 | PCK@0.2 | MPJPE px | firing rate | stored kB | seconds to calibrate |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in result["rows"]:
+        metrics = row["metrics"]
+        size = "" if row["bytes"] is None else f"{row['bytes'] / 1e3:.0f}"
+        seconds = "" if row["seconds"] is None else f"{row['seconds']:.0f}"
+        lines.append(
+            f"| {row['name']} | {metrics['pck@0.1']:.4f} | {metrics['pck@0.2']:.4f} | {metrics['mpjpe_px']:.2f} | "
+            f"{metrics['firing_rate']:.4f} | {size} | {seconds} |"
+        )
+    machine = result["machine"]
+    lines += [
+        "",
+        f"The shipped model on {result['labelled']} synthetic clips of unseen motions; calibrated on {result['clips']} "
+        f"clips without labels, on one thread of an {machine['cpu']}.",
+    ]
+    return "\n".join(lines)
+
+
 def study(group: str) -> str:
     """The runs of one group beside the network they differ from: means over seeds, and the seeds' least and most."""
     result = _load("study")
@@ -130,6 +154,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "demo": demo,
     "headline": headline,
     "end_to_end": table,
+    "calibration": calibration,
     **{f"study_{group}": partial(study, group) for group in ("attention", "twin", "levels", "optimiser", "rate")},
 }
 
