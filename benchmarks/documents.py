@@ -51,8 +51,8 @@ def headline() -> str:
         f"`{result['model']}` network in **{packed:.1f} ms** for {result['frames'][0]} frames: "
         f"**{fp32 / packed:.1f} times faster** than ONNX Runtime runs the same network in float32 ({fp32:.1f} ms), and "
         f"{int8 / packed:.1f} times faster than its own int8 form of it ({int8:.1f} ms). Medians of "
-        f"{stats['fp32'].count} runs in turns on the shipped clip, mean firing rate "
-        f"{100 * result['firing_rate']:.1f} %; the measurement judged itself {worst}."
+        f"{stats['fp32'].count} runs in turns on the shipped clip, {result['spikes_per_neuron']:.2f} "
+        f"spikes per neuron and frame; the measurement judged itself {worst}."
     )
 
 
@@ -74,8 +74,8 @@ def table() -> str:
     lines += [
         "",
         f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}; kernels {result['kernels']}; onnxruntime "
-        f"{versions['onnxruntime']}; {result['date']}; firing rate {100 * result['firing_rate']:.1f} %; load "
-        f"average {result['load_before'][0]:.1f} before the measurement.",
+        f"{versions['onnxruntime']}; {result['date']}; {result['spikes_per_neuron']:.2f} spikes per neuron and "
+        f"frame; load average {result['load_before'][0]:.1f} before the measurement.",
     ]
     return "\n".join(lines)
 
@@ -129,7 +129,7 @@ def study(group: str) -> str:
     base = [run for run in result["runs"] if run["variant"] == result["base"]]
     runs = [run for run in result["runs"] if run["group"] == group and run["variant"] != result["base"]]
     lines = [
-        "| network | seeds | float PCK@0.1 | float PCK@0.2 | integer PCK@0.2 | firing rate | minutes a run |",
+        "| network | seeds | float PCK@0.1 | float PCK@0.2 | integer PCK@0.2 | firing rate per level | minutes a run |",
         "|---|---|---|---|---|---|---|",
     ]
     for variant in dict.fromkeys(run["variant"] for run in (*base, *runs)):

@@ -101,7 +101,7 @@ def measure(program: Program, clips: Sequence[NDArray[np.uint8]], turns: int) ->
         samples = take_turns(sessions, turns, f"{threads} thread{'s' if threads > 1 else ''}")
         cases.append({"threads": threads, "samples_ms": samples})
     spikes = sum(int(values.sum()) for values in trace.spikes.values())
-    return {"firing_rate": spikes / sum(values.size for values in trace.spikes.values()), "cases": cases}
+    return {"spikes_per_neuron": spikes / sum(values.size for values in trace.spikes.values()), "cases": cases}
 
 
 def main(

@@ -8,15 +8,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from svf_edge.errors import BadFile, SvfError
+from svf_edge.data.sample import stack_samples
+from svf_edge.errors import BadFile, SvfError, UnsupportedInput
 from svf_edge.model.config import PoseHead, model_config
 from svf_edge.model.network import SpikeVideoFormer, tracked_rates
 from svf_edge.model_store import save_model
 from svf_edge.tasks.pose import simcc_targets
-from svf_edge.training.start import HIGHEST, LOWEST, make_alive
+from svf_edge.training import dataset
+from svf_edge.training.start import HIGHEST, LOWEST, first_model, make_alive
 from svf_edge.training.task import moving_average
 from svf_edge.training.terms import DistillationTerm, PoseTerm, RateTerm, Step
-from svf_edge.training_config import Distillation
+from svf_edge.training_config import Distillation, load_train_config, recipe_path
 from tests.models import float_model, quantised_model, random_clips
 
 CONFIG = model_config("tiny", frames=2, frame_size=(32, 32))
@@ -136,6 +138,15 @@ def test_a_layer_that_cannot_fire_is_named() -> None:
     model.lifs()["backbone.2.lif2"].theta = 1e9
     with pytest.raises(SvfError, match=r"layer backbone.2.lif2 fires at a rate of 0.0000 before training"):
         make_alive(model, random_clips(CONFIG, 2, 0))
+
+
+def test_clips_without_labels_are_named() -> None:
+    config = load_train_config(recipe_path("pose-tiny"))
+    clips = stack_samples(dataset("train", 2, config))
+    first_model(config, clips)
+    clips["joints"].fill_(-1000.0)
+    with pytest.raises(UnsupportedInput, match=r"pose-tiny: no joint is labelled .* first 2 training clips"):
+        first_model(config, clips)
 
 
 def test_the_average_follows_the_weights() -> None:

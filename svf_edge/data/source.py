@@ -8,6 +8,7 @@ Paths are relative to the working directory.
 from __future__ import annotations
 
 import os
+from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -38,18 +39,18 @@ class _Source(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @property
+    @abstractmethod
     def channels(self) -> int:
         """Channels of a frame: what `channels` of a model has to be."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def input(self) -> Input:
         """What `input` of a model has to be."""
-        raise NotImplementedError
 
+    @abstractmethod
     def clips(self, split: str, frames: int, size: tuple[int, int], seed: int) -> Dataset[PoseSample]:
         """The clips that are there, each once."""
-        raise NotImplementedError
 
     def open(
         self, split: str, frames: int, size: tuple[int, int], seed: int = 0, clips: int | None = None

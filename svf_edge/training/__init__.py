@@ -1,6 +1,6 @@
-"""Training with Lightning: a float phase, folding and calibration, a quantisation-aware phase.
+"""Training with Lightning: float phases on frames and clips, folding and calibration, a quantisation-aware phase.
 
-Every epoch draws new clips, so nothing is seen twice and a resumed run goes on with the clips it would have seen.
+All phases draw from one stream of clips, so a resumed run goes on with the clips it would have seen.
 """
 
 from __future__ import annotations

@@ -190,7 +190,6 @@ def fit(run: Run, model: SpikeVideoFormer, phase: Phase, name: PhaseName) -> Spi
         config,
         phase,
         name=name,
-        first_clip=config.first_clip(name),
         terms=run.terms,
         validation=run.validation,
         history=run.history,

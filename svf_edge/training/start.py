@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from svf_edge.data.sample import PoseSample
-from svf_edge.errors import SvfError
+from svf_edge.errors import SvfError, UnsupportedInput
 from svf_edge.model.config import PoseHead
 from svf_edge.model.heads import Pose
 from svf_edge.model.network import SpikeVideoFormer
@@ -32,12 +32,21 @@ _TRIALS: Final = 30
 
 
 def first_model(config: TrainConfig, clips: PoseSample) -> SpikeVideoFormer:
-    """The untrained model of a run, from its seed and its first clips."""
+    """The untrained model of a run, from its seed and its first clips.
+
+    Raises `UnsupportedInput` where no joint of the clips is labelled inside the frame, and as `make_alive` does.
+    """
     lightning.seed_everything(config.seed, verbose=False)
     model = SpikeVideoFormer(config.model)
     size, joints = config.model.frame_size, clips["joints"]
     assert isinstance(model.head, Pose) and isinstance(config.model.head, PoseHead)
-    model.head.start_from(bin_frequency(joints, inside(joints, size), config.model.head, size))
+    counted = inside(joints, size)
+    if not counted.any():
+        raise UnsupportedInput(
+            f"{config.name}: no joint is labelled inside the frame in the first {len(joints)} training clips; data of "
+            "this kind may need more to have 2-D labels (`svf-edge data check` says what)"
+        )
+    model.head.start_from(bin_frequency(joints, counted, config.model.head, size))
     if config.model.neuron == "lif":
         make_alive(model, clips["frames"][: config.batch_size])
     return model

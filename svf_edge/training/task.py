@@ -28,7 +28,7 @@ from svf_edge.training.optimisers import make_optimiser
 from svf_edge.training.plots import draw_curves, draw_examples, draw_rates
 from svf_edge.training.start import SATURATED, SILENT
 from svf_edge.training.terms import LossTerm, Step
-from svf_edge.training_config import Phase, TrainConfig
+from svf_edge.training_config import Phase, PhaseName, TrainConfig
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ _DRAWING: Final = 0.05  # share of the time that pictures may take
 class PoseTraining(lightning.LightningModule):
     """Steps over loss terms, a moving average of the weights, and validation after every epoch.
 
-    `first_clip` is where the phase begins in the stream of training clips. The module's state (and so a resume file)
+    The module's state (and so a resume file)
     holds the model and its average.
     """
 
@@ -52,8 +52,7 @@ class PoseTraining(lightning.LightningModule):
         config: TrainConfig,
         phase: Phase,
         *,
-        name: str,
-        first_clip: int,
+        name: PhaseName,
         terms: Sequence[LossTerm],
         validation: PoseSample,
         history: History,
@@ -65,7 +64,7 @@ class PoseTraining(lightning.LightningModule):
         self.phase = phase
         self.name = name
         self.quantised = is_quantised(model)
-        self.first_clip = first_clip
+        self.first_clip = config.first_clip(name)
         self.terms = list(terms)
         self.validation = validation
         self.history = history
