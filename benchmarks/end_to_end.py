@@ -28,8 +28,9 @@ from rich.progress import track
 from benchmarks.float_twin import float_twin
 from benchmarks.int8_twin import int8_twin
 from svf_edge.data.video import iter_clips
+from svf_edge.export.libraries import find_library
 from svf_edge.export.onnx import packed_model, portable_model
-from svf_edge.export.ops.library import current_isa, find_library
+from svf_edge.export.ops.library import current_isa
 from svf_edge.files import write_text
 from svf_edge.model_store import load_model
 from svf_edge.program import Program, run

@@ -23,7 +23,7 @@ from svf_edge.model.config import ModelConfig, PoseHead
 from svf_edge.program import Program, load_program
 from svf_edge.runtimes.base import Runtime, Session
 from svf_edge.runtimes.registry import RUNTIMES, find_runtime
-from svf_edge.tasks.pose import decode
+from svf_edge.tasks.decoding import decode
 from svf_edge.tasks.pose_evaluation import Prediction, predict
 
 if TYPE_CHECKING:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from svf_edge.errors import BadFile, MissingLibrary, MissingPackage, SvfError, UnsupportedInput
+from svf_edge.export.libraries import find_library
 from svf_edge.files import sha256
 
 METHOD = "forward"
@@ -111,8 +112,6 @@ class ExecuTorchSession:
         if library is None:
             if present:
                 return
-            from svf_edge.export.ops import find_library
-
             library = find_library("svf_executorch")
         try:
             digest = sha256(library)

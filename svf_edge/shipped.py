@@ -1,10 +1,11 @@
-"""What comes with the package: a trained checkpoint and real clips (licences lie beside them)."""
+"""What comes with the package: a trained checkpoint, its program and real clips (licences lie beside them)."""
 
 from pathlib import Path
 
 _ASSETS = Path(__file__).parent / "assets"
 
 CHECKPOINT = _ASSETS / "models" / "pose-mobile-s.safetensors"
+PROGRAM = _ASSETS / "models" / "pose-mobile-s.program.safetensors"
 CLIP = _ASSETS / "clips" / "walk.mp4"
 REAL_LABELS = _ASSETS / "clips" / "real" / "labels.json"
 """Pseudo-labels of the evaluation clips beside it, in COCO's key point format."""

@@ -29,7 +29,7 @@ from svf_edge.program.ranges import prove
 from svf_edge.program.store import save_program
 from svf_edge.runtimes.commands import progress_bar
 from svf_edge.runtimes.model_card import ModelCard, float_parameters, measure, render
-from svf_edge.tasks.pose import decode
+from svf_edge.tasks.decoding import decode
 from svf_edge.tasks.pose_evaluation import evaluate
 from svf_edge.tasks.pose_metrics import mean_pose, pose_metrics
 from svf_edge.training import dataset

@@ -29,6 +29,7 @@ from svf_edge.export.bundle.manifest import (
     Tap,
 )
 from svf_edge.export.bundle.reader import PROGRAM, Bundle, read_manifest
+from svf_edge.export.libraries import find_library
 from svf_edge.files import atomic_write, sha256
 from svf_edge.packing import digest, pack_spikes
 from svf_edge.program import Program, run, save_program
@@ -85,8 +86,6 @@ class _Draft:
         self.artefacts.append(Artefact(runtime="tensorrt", dialect="qdq", path=path))
 
     def add_libraries(self) -> None:
-        from svf_edge.export.ops.library import find_library  # loads torch, which opening a bundle must not
-
         target = f"lib/{host_platform()}"
         for name in LIBRARIES:
             try:

@@ -24,8 +24,9 @@ Control of the native core: `available_isas()`, `current_isa()`, `force_isa(name
 
 from __future__ import annotations
 
+from svf_edge.export.libraries import find_library
 from svf_edge.export.ops import registration as _registration
-from svf_edge.export.ops.library import available_isas, current_isa, find_library, force_isa
+from svf_edge.export.ops.library import available_isas, current_isa, force_isa
 
 OPERATORS = _registration.OPERATORS
 

@@ -1,18 +1,15 @@
-"""Finds and loads the native libraries, and chooses their kernel set (instruction set)."""
+"""Loads the native core, and chooses its kernel set (instruction set)."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
 import functools
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import svf_edge
 from svf_edge.errors import MissingLibrary, UnsupportedInput
-
-DIRECTORY_VARIABLE = "SVF_NATIVE_DIR"
+from svf_edge.export.libraries import find_library
 
 
 class _Params(ctypes.Structure):
@@ -56,31 +53,6 @@ class AttentionParams(_Params):
     """`svf_attention_params` of svf_core.h."""
 
     _fields_ = [(name, ctypes.c_int32) for name in ("groups", "tokens", "channels", "heads", "kind", "levels")]
-
-
-def search_directories() -> list[Path]:
-    """Folders looked at for native libraries: `SVF_NATIVE_DIR` alone when it is set, else the installed package."""
-    override = os.environ.get(DIRECTORY_VARIABLE)
-    if override:
-        return [Path(override)]
-    return [Path(root) / "runtimes" / "lib" for root in svf_edge.__path__]
-
-
-def find_library(name: str) -> Path:
-    """Path of `lib<name>.so`, for example `find_library("svf_ort")`.
-
-    Raises `MissingLibrary` naming the folders looked at and the fix.
-    """
-    directories = search_directories()
-    for directory in directories:
-        path = directory / f"lib{name}.so"
-        if path.is_file():
-            return path
-    looked = ", ".join(str(directory) for directory in directories)
-    raise MissingLibrary(
-        f"lib{name}.so was not found (looked in: {looked}); build it with 'pip install --no-build-isolation -e .' "
-        f"or set {DIRECTORY_VARIABLE} to the folder that holds it"
-    )
 
 
 @functools.cache

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import jinja2
 
     from svf_edge.export.bundle import Bundle
-    from svf_edge.tasks.pose import Pose2d
+    from svf_edge.tasks.decoding import Pose2d
 
 _VERDICTS = {
     True: ("pass", "Same spikes on every runtime that ran"),
@@ -165,7 +165,7 @@ def _frames(bundle: Bundle) -> list[tuple[str, str]]:
 def _pose(bundle: Bundle, outputs: Mapping[str, Any]) -> Pose2d | None:
     """The pose where the model's meta, which may hold anything, describes a pose head that fits the output."""
     from svf_edge.model.config import PoseHead
-    from svf_edge.tasks.pose import decode
+    from svf_edge.tasks.decoding import decode
 
     model = bundle.manifest.model.get("model")
     described = model.get("head") if isinstance(model, Mapping) else None

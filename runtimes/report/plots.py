@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from svf_edge.tasks.pose import Pose2d
+    from svf_edge.tasks.decoding import Pose2d
 
 INK = "#1f2933"
 FAINT = "#9aa5b1"

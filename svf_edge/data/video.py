@@ -72,7 +72,7 @@ def read_frames(path: str | Path, indices: Sequence[int]) -> Frames:
     """
     path = Path(path)
     wanted = set(indices)
-    found = [_upright(frame) for k, frame in enumerate(islice(_decoded(path), indices[-1] + 1)) if k in wanted]
+    found = [upright(frame) for k, frame in enumerate(islice(_decoded(path), indices[-1] + 1)) if k in wanted]
     if len(found) < len(wanted):
         raise BadFile(f"{path} is too short: frame {indices[-1]} is wanted and cannot be read; convert the video again")
     for pixels in found:
@@ -134,7 +134,7 @@ def _fit(frame: av.VideoFrame, size: tuple[int, int]) -> Frames:
         from PIL import Image
     except ModuleNotFoundError as error:
         raise MissingPackage("pillow", "video") from error
-    pixels = _upright(frame)
+    pixels = upright(frame)
     (height, width), (target_height, target_width) = pixels.shape[:2], size
     scale = min(height / target_height, width / target_width)
     high, wide = min(round(target_height * scale), height), min(round(target_width * scale), width)
@@ -144,7 +144,7 @@ def _fit(frame: av.VideoFrame, size: tuple[int, int]) -> Frames:
     return np.ascontiguousarray(np.asarray(resized, dtype=np.uint8).transpose(2, 0, 1))
 
 
-def _upright(frame: av.VideoFrame) -> Frames:
-    """uint8 [H, W, 3]."""
+def upright(frame: av.VideoFrame) -> Frames:
+    """The picture of a frame as a player shows it: RGB uint8 [H, W, 3]."""
     pixels = np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
     return np.rot90(pixels, frame.rotation // 90)  # phones store portrait video lying down; both count anticlockwise

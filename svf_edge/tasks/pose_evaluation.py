@@ -13,7 +13,7 @@ from torch import Tensor
 from svf_edge.data.sample import PoseSample
 from svf_edge.model.config import PoseHead
 from svf_edge.model.network import SpikeVideoFormer, tracked_rates
-from svf_edge.tasks.pose import decode
+from svf_edge.tasks.decoding import decode
 from svf_edge.tasks.pose_metrics import pose_metrics
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from svf_edge.errors import BadFile, MissingLibrary, MissingPackage, SvfError
 from svf_edge.export.bundle import Bundle, write_bundle
-from svf_edge.export.ops.library import find_library
+from svf_edge.export.libraries import find_library
 from svf_edge.export.tensorrt import export_tensorrt, plugin_layers, qdq_model
 from svf_edge.packing import pack_spikes
 from svf_edge.program import Program, run

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from svf_edge.model.config import PoseHead
-from svf_edge.tasks.pose import bin_frequency, decode, inside, simcc_loss, simcc_targets
+from svf_edge.tasks.decoding import decode
+from svf_edge.tasks.pose import bin_frequency, inside, simcc_loss, simcc_targets
 
 HEAD = PoseHead(joints=3, bins=32)
 SIZE = (48, 64)  # height, width
