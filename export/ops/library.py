@@ -40,6 +40,7 @@ class Conv2dParams(_Params):
         ("input_type", ctypes.c_int32),
         ("zero_point", ctypes.c_int32),
         ("levels", ctypes.c_int32),
+        ("density", ctypes.c_int32),
     ]
 
 
@@ -55,6 +56,16 @@ class AttentionParams(_Params):
     _fields_ = [(name, ctypes.c_int32) for name in ("groups", "tokens", "channels", "heads", "kind", "levels")]
 
 
+class LifStage(ctypes.Structure):
+    """`svf_lif_stage` of svf_core.h."""
+
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in ("gain", "bias", "theta", "residual", "sum", "spikes")),
+        ("soft_reset", ctypes.c_int32),
+        ("levels", ctypes.c_int32),
+    ]
+
+
 @functools.cache
 def _load(path: Path) -> ctypes.CDLL:
     try:
@@ -63,16 +74,32 @@ def _load(path: Path) -> ctypes.CDLL:
         raise MissingLibrary(f"{path} could not be loaded ({error}); rebuild it on this machine") from error
     pointer = ctypes.c_void_p
     signatures = {
-        "svf_spike_conv2d": (ctypes.POINTER(Conv2dParams), *[pointer] * 6),
-        "svf_conv2d": (ctypes.POINTER(Conv2dParams), *[pointer] * 6),
+        "svf_prepare_weights": (ctypes.POINTER(Conv2dParams), ctypes.c_int32, pointer, ctypes.POINTER(pointer)),
+        "svf_spike_conv2d": (ctypes.POINTER(Conv2dParams), *[pointer] * 7),
+        "svf_conv2d": (ctypes.POINTER(Conv2dParams), *[pointer] * 7),
+        "svf_spike_conv2d_lif": (ctypes.POINTER(Conv2dParams), *[pointer] * 5, ctypes.POINTER(LifStage), pointer),
+        "svf_conv2d_lif": (ctypes.POINTER(Conv2dParams), *[pointer] * 5, ctypes.POINTER(LifStage), pointer),
         "svf_lif": (ctypes.POINTER(LifParams), *[pointer] * 6),
         "svf_attention": (ctypes.POINTER(AttentionParams), *[pointer] * 5),
+        "svf_attention_lif": (
+            ctypes.POINTER(AttentionParams),
+            ctypes.c_int32,
+            *[pointer] * 3,
+            ctypes.POINTER(LifStage),
+            pointer,
+        ),
         "svf_unpack_weights": (pointer, ctypes.c_int32, ctypes.c_int64, pointer),
         "svf_set_isa": (ctypes.c_char_p,),
     }
     for function, arguments in signatures.items():
         getattr(library, function).argtypes = arguments
         getattr(library, function).restype = ctypes.c_int
+    library.svf_release_weights.argtypes = (pointer,)
+    library.svf_release_weights.restype = None
+    library.svf_scratch_peak.argtypes = ()
+    library.svf_scratch_peak.restype = ctypes.c_size_t
+    library.svf_reset_scratch_peak.argtypes = ()
+    library.svf_reset_scratch_peak.restype = None
     for function in ("svf_last_error", "svf_available_isas", "svf_isa"):
         getattr(library, function).argtypes = ()
         getattr(library, function).restype = ctypes.c_char_p

@@ -126,9 +126,9 @@ def _attention_output(q: Tensor, k: Tensor, v: Tensor, channels: int, heads: int
     return q.new_empty((*q.shape[-3:-1], channels))
 
 
-def _call(function: str, params: ctypes.Structure, *tensors: Tensor) -> None:
-    """Calls an operator of the core on the calling thread. Tensors must be contiguous."""
-    pointers = [ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors]
+def _call(function: str, params: ctypes.Structure, *tensors: Tensor | None) -> None:
+    """Calls an operator of the core on the calling thread. Tensors must be contiguous; None is a null pointer."""
+    pointers = [None if tensor is None else ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors]
     if getattr(library.core(), function)(ctypes.byref(params), *pointers, None):
         raise ValueError(f"svf: {library.last_error()}")
 
@@ -161,8 +161,8 @@ def _run_conv(
         levels=_planes("x", x, 4) if zero_point is None else 1,
     )
     function = "svf_spike_conv2d" if zero_point is None else "svf_conv2d"
-    inputs = [tensor.contiguous() for tensor in (x, weight, bias, shift)]
-    _call(function, params, *inputs, output)
+    x, weight, bias, shift = (tensor.contiguous() for tensor in (x, weight, bias, shift))
+    _call(function, params, x, weight, None, bias, shift, output)
     return output
 
 

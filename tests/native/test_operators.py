@@ -311,7 +311,7 @@ def test_convolution_sizes_beyond_the_kernels_are_refused(
         "levels": 1,
     }
     params = library.Conv2dParams(**{**sizes, **change})
-    assert getattr(library.core(), function)(ctypes.byref(params), *[None] * 6) == 1
+    assert getattr(library.core(), function)(ctypes.byref(params), *[None] * 7) == 1
     assert says in library.last_error()
 
 

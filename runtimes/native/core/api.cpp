@@ -6,8 +6,38 @@
 #include <cstdlib>
 #include <cstring>
 #include <initializer_list>
+#include <new>
 
 #include "kernels.h"
+
+// A kernel set's prepared weights of one convolution.
+struct svf_weights {
+ public:
+  svf_weights(const svf::KernelSet* kernels, const svf::Conv& conv, bool packed)
+      : kernels_(kernels), conv_(conv), packed_(packed) {
+    const size_t bytes = kernels->weights_size(conv, packed);
+    needed_ = bytes != 0;
+    if (needed_) data_ = std::aligned_alloc(64, (bytes + 63) / 64 * 64);
+  }
+  ~svf_weights() { std::free(data_); }
+  svf_weights(const svf_weights&) = delete;
+  svf_weights& operator=(const svf_weights&) = delete;
+
+  bool ok() const { return data_ != nullptr || !needed_; }
+  bool fits(const svf::Conv& c, bool packed) const {
+    return packed == packed_ && c.kernel_h == conv_.kernel_h && c.kernel_w == conv_.kernel_w &&
+           c.in_channels == conv_.in_channels && c.out_channels == conv_.out_channels &&
+           c.groups == conv_.groups;
+  }
+  const svf::KernelSet* kernels() const { return kernels_; }
+  void* data() const { return data_; }
+
+ private:
+  const svf::KernelSet* kernels_;
+  svf::Conv conv_;
+  bool packed_, needed_ = false;
+  void* data_ = nullptr;
+};
 
 namespace {
 
@@ -136,13 +166,113 @@ svf_status check_conv(const svf_conv2d_params* p, svf::Conv* out) {
                    false,
                    p->output_type == SVF_INT8,
                    1,
-                   0};
+                   0,
+                   SVF_AUTO};
   return SVF_OK;
 }
 
 svf_status check_levels(int32_t levels) {
   if (levels >= 1 && levels <= SVF_MAX_LEVELS) return SVF_OK;
   return fail(SVF_INVALID_ARGUMENT, "levels=%d is outside 1..%d", levels, SVF_MAX_LEVELS);
+}
+
+// Whether none of an operator's tensors is missing.
+svf_status check_tensors(const char* what, std::initializer_list<const void*> tensors) {
+  for (const void* tensor : tensors)
+    if (tensor == nullptr) return fail(SVF_INVALID_ARGUMENT, "a tensor of the %s is null", what);
+  return SVF_OK;
+}
+
+// The stage after an operator whose result has these sizes.
+svf_status check_stage(const svf_lif_stage* lif, std::initializer_list<int64_t> sizes) {
+  if (lif == nullptr) return fail(SVF_INVALID_ARGUMENT, "the LIF stage is null");
+  if (svf_status status = check_levels(lif->levels)) return status;
+  int64_t elements = 1;
+  for (int64_t size : sizes) elements *= size;
+  if (too_many({lif->levels, elements}))
+    return fail(SVF_INVALID_ARGUMENT,
+                "the LIF stage's spikes have 2^30 elements or more: levels=%d, %lld neurons and time steps",
+                lif->levels, static_cast<long long>(elements));
+  return check_tensors("LIF stage", {lif->gain, lif->bias, lif->theta, lif->spikes});
+}
+
+svf_status check_conv_stage(const svf::Conv& conv, const svf_lif_stage* lif) {
+  if (conv.saturate)
+    return fail(SVF_INVALID_ARGUMENT, "a convolution with a LIF stage has output type SVF_INT32");
+  return check_stage(lif, {conv.frames, conv.out_h, conv.out_w, conv.out_channels});
+}
+
+// Prepared weights that fit the convolution and the kernel set in use; null where they must be made again.
+svf_status use_prepared(const svf_weights* prepared, const svf::Conv& conv, bool packed, const void** data) {
+  if (prepared == nullptr) return SVF_OK;
+  if (!prepared->fits(conv, packed))
+    return fail(SVF_INVALID_ARGUMENT,
+                "the prepared weights are of another convolution: kernel (%d, %d), "
+                "Cin=%d, Cout=%d, groups=%d asked for",
+                conv.kernel_h, conv.kernel_w, conv.in_channels, conv.out_channels, conv.groups);
+  *data = prepared->kernels() == current().load() ? prepared->data() : nullptr;
+  return SVF_OK;
+}
+
+svf_status check_spike_conv(const svf_conv2d_params* params, const svf_weights* prepared,
+                            svf::SpikeConvArgs* args) {
+  svf::Conv& conv = args->conv;
+  if (svf_status status = check_conv(params, &conv)) return status;
+  if (svf_status status = check_levels(params->levels)) return status;
+  if (params->density != SVF_AUTO && params->density != SVF_EVENT && params->density != SVF_DENSE)
+    return fail(SVF_INVALID_ARGUMENT, "density %d is neither SVF_AUTO nor SVF_EVENT nor SVF_DENSE",
+                params->density);
+  if (too_many({params->levels, conv.frames, conv.height, conv.width, conv.in_channels}))
+    return fail(SVF_INVALID_ARGUMENT,
+                "the input has 2^30 elements or more: levels=%d, T=%d, H=%d, W=%d, Cin=%d", params->levels,
+                conv.frames, conv.height, conv.width, conv.in_channels);
+  conv.levels = params->levels;
+  conv.plane = static_cast<size_t>(conv.frames) * conv.height * conv.width * conv.in_words;
+  conv.density = static_cast<svf_density>(params->density);
+  return use_prepared(prepared, conv, true, &args->prepared);
+}
+
+svf_status check_dense_conv(const svf_conv2d_params* params, const svf_weights* prepared,
+                            svf::DenseConvArgs* args) {
+  svf::Conv& conv = args->conv;
+  if (svf_status status = check_conv(params, &conv)) return status;
+  if (params->input_type != SVF_UINT8 && params->input_type != SVF_INT8)
+    return fail(SVF_INVALID_ARGUMENT, "input type %d is neither SVF_UINT8 nor SVF_INT8", params->input_type);
+  conv.input_is_signed = params->input_type == SVF_INT8;
+  const int lowest = conv.input_is_signed ? -128 : 0;
+  if (params->zero_point < lowest || params->zero_point > lowest + 255)
+    return fail(SVF_INVALID_ARGUMENT, "zero point %d is outside the input type's range %d..%d",
+                params->zero_point, lowest, lowest + 255);
+  conv.zero_point = params->zero_point;
+  return use_prepared(prepared, conv, false, &args->prepared);
+}
+
+svf_status check_attention(const svf_attention_params* p, const int32_t* q, const int32_t* k,
+                           const int32_t* v, svf::AttentionArgs* args) {
+  if (p == nullptr) return fail(SVF_INVALID_ARGUMENT, "attention parameters are null");
+  if (p->groups < 1 || p->tokens < 1 || p->channels < 1)
+    return fail(SVF_INVALID_ARGUMENT, "attention sizes must be positive: G=%d N=%d C=%d", p->groups,
+                p->tokens, p->channels);
+  if (p->heads < 1 || p->channels % p->heads != 0)
+    return fail(SVF_INVALID_ARGUMENT, "heads=%d must divide C=%d", p->heads, p->channels);
+  const int width = p->channels / p->heads;
+  if (svf_status status = check_levels(p->levels)) return status;
+  if (too_many({p->levels, p->groups, p->tokens, p->channels}) || too_many({width, width}))
+    return fail(
+        SVF_INVALID_ARGUMENT,
+        "attention input, or a head's matrix [%d, %d], has 2^30 elements or more: levels=%d G=%d N=%d "
+        "C=%d",
+        width, width, p->levels, p->groups, p->tokens, p->channels);
+  if (p->kind != SVF_HAMMING && p->kind != SVF_DOT)
+    return fail(SVF_INVALID_ARGUMENT, "attention kind %d is neither SVF_HAMMING nor SVF_DOT", p->kind);
+  *args = svf::AttentionArgs{p->groups,   p->tokens,
+                             p->channels, p->heads,
+                             width,       (p->channels + 31) / 32,
+                             p->levels,   p->kind == SVF_HAMMING,
+                             q,           k,
+                             v,           nullptr,
+                             nullptr,     1};
+  return SVF_OK;
 }
 
 svf_status finish(bool enough_memory) {
@@ -177,34 +307,60 @@ svf_status svf_conv2d_output_size(const svf_conv2d_params* params, int32_t size[
   return SVF_OK;
 }
 
-svf_status svf_spike_conv2d(const svf_conv2d_params* params, const int32_t* x, const int8_t* weight,
-                            const int32_t* bias, const int32_t* shift, void* y,
-                            const svf_parallel* parallel) {
-  svf::SpikeConvArgs args{{}, x, weight, bias, shift, y};
-  svf::Conv& conv = args.conv;
+svf_status svf_prepare_weights(const svf_conv2d_params* params, int32_t packed_input, const int8_t* weight,
+                               svf_weights** prepared) {
+  svf::Conv conv{};
   if (svf_status status = check_conv(params, &conv)) return status;
-  if (svf_status status = check_levels(params->levels)) return status;
-  if (too_many({params->levels, conv.frames, conv.height, conv.width, conv.in_channels}))
-    return fail(SVF_INVALID_ARGUMENT,
-                "the input has 2^30 elements or more: levels=%d, T=%d, H=%d, W=%d, Cin=%d", params->levels,
-                conv.frames, conv.height, conv.width, conv.in_channels);
-  conv.levels = params->levels;
-  conv.plane = static_cast<size_t>(conv.frames) * conv.height * conv.width * conv.in_words;
+  if (svf_status status = check_tensors("weight preparation", {weight, prepared})) return status;
+  const svf::KernelSet* kernels = current().load();
+  const bool packed = packed_input != 0;
+  svf_weights* made = new (std::nothrow) svf_weights(kernels, conv, packed);
+  if (made == nullptr || !made->ok()) {
+    delete made;
+    return fail(SVF_OUT_OF_MEMORY, "not enough memory for the prepared weights");
+  }
+  if (made->data() != nullptr) kernels->prepare_weights(conv, packed, weight, made->data());
+  *prepared = made;
+  return SVF_OK;
+}
+
+void svf_release_weights(svf_weights* prepared) { delete prepared; }
+
+svf_status svf_spike_conv2d(const svf_conv2d_params* params, const int32_t* x, const int8_t* weight,
+                            const svf_weights* prepared, const int32_t* bias, const int32_t* shift, void* y,
+                            const svf_parallel* parallel) {
+  svf::SpikeConvArgs args{{}, x, weight, nullptr, bias, shift, y, nullptr};
+  if (svf_status status = check_spike_conv(params, prepared, &args)) return status;
+  if (svf_status status = check_tensors("convolution", {x, weight, bias, shift, y})) return status;
+  return finish(current().load()->spike_conv2d(args, parallel));
+}
+
+svf_status svf_spike_conv2d_lif(const svf_conv2d_params* params, const int32_t* x, const int8_t* weight,
+                                const svf_weights* prepared, const int32_t* bias, const int32_t* shift,
+                                const svf_lif_stage* lif, const svf_parallel* parallel) {
+  svf::SpikeConvArgs args{{}, x, weight, nullptr, bias, shift, nullptr, lif};
+  if (svf_status status = check_spike_conv(params, prepared, &args)) return status;
+  if (svf_status status = check_conv_stage(args.conv, lif)) return status;
+  if (svf_status status = check_tensors("convolution", {x, weight, bias, shift})) return status;
   return finish(current().load()->spike_conv2d(args, parallel));
 }
 
 svf_status svf_conv2d(const svf_conv2d_params* params, const void* x, const int8_t* weight,
-                      const int32_t* bias, const int32_t* shift, void* y, const svf_parallel* parallel) {
-  svf::DenseConvArgs args{{}, x, weight, bias, shift, y};
-  if (svf_status status = check_conv(params, &args.conv)) return status;
-  if (params->input_type != SVF_UINT8 && params->input_type != SVF_INT8)
-    return fail(SVF_INVALID_ARGUMENT, "input type %d is neither SVF_UINT8 nor SVF_INT8", params->input_type);
-  args.conv.input_is_signed = params->input_type == SVF_INT8;
-  const int lowest = args.conv.input_is_signed ? -128 : 0;
-  if (params->zero_point < lowest || params->zero_point > lowest + 255)
-    return fail(SVF_INVALID_ARGUMENT, "zero point %d is outside the input type's range %d..%d",
-                params->zero_point, lowest, lowest + 255);
-  args.conv.zero_point = params->zero_point;
+                      const svf_weights* prepared, const int32_t* bias, const int32_t* shift, void* y,
+                      const svf_parallel* parallel) {
+  svf::DenseConvArgs args{{}, x, weight, nullptr, bias, shift, y, nullptr};
+  if (svf_status status = check_dense_conv(params, prepared, &args)) return status;
+  if (svf_status status = check_tensors("convolution", {x, weight, bias, shift, y})) return status;
+  return finish(current().load()->conv2d(args, parallel));
+}
+
+svf_status svf_conv2d_lif(const svf_conv2d_params* params, const void* x, const int8_t* weight,
+                          const svf_weights* prepared, const int32_t* bias, const int32_t* shift,
+                          const svf_lif_stage* lif, const svf_parallel* parallel) {
+  svf::DenseConvArgs args{{}, x, weight, nullptr, bias, shift, nullptr, lif};
+  if (svf_status status = check_dense_conv(params, prepared, &args)) return status;
+  if (svf_status status = check_conv_stage(args.conv, lif)) return status;
+  if (svf_status status = check_tensors("convolution", {x, weight, bias, shift})) return status;
   return finish(current().load()->conv2d(args, parallel));
 }
 
@@ -219,6 +375,7 @@ svf_status svf_lif(const svf_lif_params* p, const int32_t* x, const int32_t* gai
     return fail(SVF_INVALID_ARGUMENT,
                 "LIF input has 2^30 elements or more: levels=%d, T=%d, positions=%d, C=%d", p->levels,
                 p->frames, p->positions, p->channels);
+  if (svf_status status = check_tensors("LIF", {x, gain, bias, theta, y})) return status;
   const svf::LifArgs args{p->frames,
                           p->positions,
                           p->channels,
@@ -233,35 +390,35 @@ svf_status svf_lif(const svf_lif_params* p, const int32_t* x, const int32_t* gai
   return finish(current().load()->lif(args, parallel));
 }
 
-svf_status svf_attention(const svf_attention_params* p, const int32_t* q, const int32_t* k, const int32_t* v,
-                         int32_t* y, const svf_parallel* parallel) {
-  if (p == nullptr) return fail(SVF_INVALID_ARGUMENT, "attention parameters are null");
-  if (p->groups < 1 || p->tokens < 1 || p->channels < 1)
-    return fail(SVF_INVALID_ARGUMENT, "attention sizes must be positive: G=%d N=%d C=%d", p->groups,
-                p->tokens, p->channels);
-  if (p->heads < 1 || p->channels % p->heads != 0)
-    return fail(SVF_INVALID_ARGUMENT, "heads=%d must divide C=%d", p->heads, p->channels);
-  const int width = p->channels / p->heads;
-  if (svf_status status = check_levels(p->levels)) return status;
-  if (too_many({p->levels, p->groups, p->tokens, p->channels}) || too_many({width, width}))
-    return fail(
-        SVF_INVALID_ARGUMENT,
-        "attention input, or a head's matrix [%d, %d], has 2^30 elements or more: levels=%d G=%d N=%d "
-        "C=%d",
-        width, width, p->levels, p->groups, p->tokens, p->channels);
-  if (p->kind != SVF_HAMMING && p->kind != SVF_DOT)
-    return fail(SVF_INVALID_ARGUMENT, "attention kind %d is neither SVF_HAMMING nor SVF_DOT", p->kind);
-  const svf::AttentionArgs args{p->groups,   p->tokens,
-                                p->channels, p->heads,
-                                width,       (p->channels + 31) / 32,
-                                p->levels,   p->kind == SVF_HAMMING,
-                                q,           k,
-                                v,           y};
+svf_status svf_attention(const svf_attention_params* params, const int32_t* q, const int32_t* k,
+                         const int32_t* v, int32_t* y, const svf_parallel* parallel) {
+  svf::AttentionArgs args{};
+  if (svf_status status = check_attention(params, q, k, v, &args)) return status;
+  if (svf_status status = check_tensors("attention", {q, k, v, y})) return status;
+  args.y = y;
+  return finish(current().load()->attention(args, parallel));
+}
+
+svf_status svf_attention_lif(const svf_attention_params* params, int32_t frames, const int32_t* q,
+                             const int32_t* k, const int32_t* v, const svf_lif_stage* lif,
+                             const svf_parallel* parallel) {
+  svf::AttentionArgs args{};
+  if (svf_status status = check_attention(params, q, k, v, &args)) return status;
+  const int64_t rows = int64_t{args.groups} * args.tokens;
+  if (frames < 1 || rows % frames != 0)
+    return fail(SVF_INVALID_ARGUMENT, "T=%d does not divide the %lld rows of the attention", frames,
+                static_cast<long long>(rows));
+  if (svf_status status = check_stage(lif, {rows, args.channels})) return status;
+  if (svf_status status = check_tensors("attention", {q, k, v})) return status;
+  args.lif = lif;
+  args.frames = frames;
   return finish(current().load()->attention(args, parallel));
 }
 
 svf_status svf_unpack_weights(const uint8_t* packed, int32_t bits, int64_t size, int8_t* weight) {
   if (size < 0) return fail(SVF_INVALID_ARGUMENT, "the number of weights is negative");
+  if (size == 0) return SVF_OK;
+  if (svf_status status = check_tensors("weight unpacking", {packed, weight})) return status;
   if (bits == 4)
     unpack<4>(packed, size, weight);
   else if (bits == 2)
@@ -276,7 +433,7 @@ const char* svf_last_error(void) { return last_error; }
 const char* svf_available_isas(void) {
   static const auto names = [] {
     struct Names {
-      char text[64] = "";
+      char text[128] = "";
     } joined;
     for (const Candidate& candidate : kCandidates) {
       if (!candidate.runs_here()) continue;

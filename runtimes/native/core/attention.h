@@ -8,7 +8,9 @@
 #ifndef SVF_ATTENTION_H
 #define SVF_ATTENTION_H
 
+#include "lif.h"
 #include "simd_common.h"
+#include "stages.h"
 
 namespace svf {
 namespace {
@@ -121,6 +123,7 @@ void attend(const AttentionArgs& a, int group, int head, const HeadScratch& s) {
 }
 
 bool attention(const AttentionArgs& a, const svf_parallel* parallel) {
+  if (a.lif != nullptr) return attend_in_stages(a, attention, lif, parallel);
   const int token_words = (a.tokens + 63) / 64;
   const int row = (a.width + Simd::kLanes32 - 1) / Simd::kLanes32 * Simd::kLanes32;
   const size_t items = static_cast<size_t>(a.groups) * a.heads;

@@ -2,7 +2,9 @@
 #ifndef SVF_DENSE_CONV_H
 #define SVF_DENSE_CONV_H
 
+#include "lif.h"
 #include "simd_common.h"
+#include "stages.h"
 
 namespace svf {
 namespace {
@@ -160,6 +162,7 @@ void depthwise_pixel(const DenseConvArgs& a, const Affine& affine, const Pixel& 
 }
 
 bool conv2d(const DenseConvArgs& a, const svf_parallel* parallel) {
+  if (a.lif != nullptr) return convolve_in_stages(a, conv2d, lif, parallel);
   const Conv& c = a.conv;
   const size_t pixels = static_cast<size_t>(c.frames) * c.out_h * c.out_w;
   constexpr size_t kTile = 32;

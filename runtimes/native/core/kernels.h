@@ -8,6 +8,10 @@ namespace svf {
 
 constexpr int kMaxLanes = 32;  // int16 values in the widest vector of any kernel set
 
+// Scratch memory, aligned to 64 bytes and counted for svf_scratch_peak; null if there is none.
+void* allocate_scratch(size_t bytes);
+void release_scratch(void* memory, size_t bytes);
+
 // Checked convolution: sizes derived once.
 struct Conv {
   int frames, height, width, in_channels, out_channels;
@@ -21,24 +25,29 @@ struct Conv {
   // Packed input only: thermometer planes, and words from one to the next.
   int levels;
   size_t plane;
+  svf_density density;
 };
 
 struct SpikeConvArgs {
   Conv conv;
   const int32_t* x;
   const int8_t* weight;
+  const void* prepared;  // what the set's prepare_weights wrote, or null
   const int32_t* bias;
   const int32_t* shift;
-  void* y;
+  void* y;                   // null where lif takes the result
+  const svf_lif_stage* lif;  // null: y takes it
 };
 
 struct DenseConvArgs {
   Conv conv;
   const void* x;
   const int8_t* weight;
+  const void* prepared;  // what the set's prepare_weights wrote, or null
   const int32_t* bias;
   const int32_t* shift;
-  void* y;
+  void* y;                   // null where lif takes the result
+  const svf_lif_stage* lif;  // null: y takes it
 };
 
 struct LifArgs {
@@ -57,7 +66,9 @@ struct AttentionArgs {
   const int32_t* q;
   const int32_t* k;
   const int32_t* v;
-  int32_t* y;
+  int32_t* y;                // null where lif takes the result
+  const svf_lif_stage* lif;  // null: y takes it
+  int frames;                // of the rows, for lif
 };
 
 // Each entry returns false if scratch memory ran out, true otherwise.
@@ -67,6 +78,9 @@ struct KernelSet {
   bool (*conv2d)(const DenseConvArgs&, const svf_parallel*);
   bool (*lif)(const LifArgs&, const svf_parallel*);
   bool (*attention)(const AttentionArgs&, const svf_parallel*);
+  // Bytes of a convolution's prepared weights (0: it reads them as they are), and what fills them.
+  size_t (*weights_size)(const Conv&, bool packed_input);
+  void (*prepare_weights)(const Conv&, bool packed_input, const int8_t* weight, void* prepared);
 };
 
 extern const KernelSet kReferenceKernels;

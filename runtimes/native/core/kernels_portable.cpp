@@ -4,9 +4,11 @@
 #include "dense_conv.h"
 #include "lif.h"
 #include "spike_conv.h"
+#include "weights.h"
 
 namespace svf {
 
-const KernelSet kPortableKernels = {"portable", spike_conv2d, conv2d, lif, attention};
+const KernelSet kPortableKernels = {"portable", spike_conv2d, conv2d,         lif,
+                                    attention,  weights_size, prepare_weights};
 
 }  // namespace svf

@@ -1,6 +1,7 @@
 // The slow, obvious kernels: one loop per index of the definition. They ship, and SVF_ISA=reference selects
 // them.
 #include "kernels.h"
+#include "stages.h"
 
 namespace svf {
 namespace {
@@ -51,28 +52,6 @@ void convolve(const Conv& c, ValueAt value_at, const int8_t* weight, const int32
         }
 }
 
-bool spike_conv2d(const SpikeConvArgs& a, const svf_parallel*) {
-  const Conv& c = a.conv;
-  auto value_at = [&](int t, int iy, int ix, int channel) {
-    const size_t position = (static_cast<size_t>(t) * c.height + iy) * c.width + ix;
-    return spike_at(a.x + position * c.in_words, channel, c.levels, c.plane);
-  };
-  convolve(c, value_at, a.weight, a.bias, a.shift, a.y);
-  return true;
-}
-
-bool conv2d(const DenseConvArgs& a, const svf_parallel*) {
-  const Conv& c = a.conv;
-  auto value_at = [&](int t, int iy, int ix, int channel) {
-    const size_t i = ((static_cast<size_t>(t) * c.height + iy) * c.width + ix) * c.in_channels + channel;
-    const int value =
-        c.input_is_signed ? static_cast<const int8_t*>(a.x)[i] : static_cast<const uint8_t*>(a.x)[i];
-    return value - c.zero_point;
-  };
-  convolve(c, value_at, a.weight, a.bias, a.shift, a.y);
-  return true;
-}
-
 bool lif(const LifArgs& a, const svf_parallel*) {
   const size_t plane = static_cast<size_t>(a.frames) * a.positions * a.words;
   for (int p = 0; p < a.positions; ++p)
@@ -98,9 +77,34 @@ bool lif(const LifArgs& a, const svf_parallel*) {
   return true;
 }
 
+bool spike_conv2d(const SpikeConvArgs& a, const svf_parallel* parallel) {
+  if (a.lif != nullptr) return convolve_in_stages(a, spike_conv2d, lif, parallel);
+  const Conv& c = a.conv;
+  auto value_at = [&](int t, int iy, int ix, int channel) {
+    const size_t position = (static_cast<size_t>(t) * c.height + iy) * c.width + ix;
+    return spike_at(a.x + position * c.in_words, channel, c.levels, c.plane);
+  };
+  convolve(c, value_at, a.weight, a.bias, a.shift, a.y);
+  return true;
+}
+
+bool conv2d(const DenseConvArgs& a, const svf_parallel* parallel) {
+  if (a.lif != nullptr) return convolve_in_stages(a, conv2d, lif, parallel);
+  const Conv& c = a.conv;
+  auto value_at = [&](int t, int iy, int ix, int channel) {
+    const size_t i = ((static_cast<size_t>(t) * c.height + iy) * c.width + ix) * c.in_channels + channel;
+    const int value =
+        c.input_is_signed ? static_cast<const int8_t*>(a.x)[i] : static_cast<const uint8_t*>(a.x)[i];
+    return value - c.zero_point;
+  };
+  convolve(c, value_at, a.weight, a.bias, a.shift, a.y);
+  return true;
+}
+
 // O[n, j] = sum over channels c of the head, and over tokens m, of q(n, c) * k(m, c) * v(m, j), where hamming
 // attention reads s spikes of q and k as 2 s - 1.
-bool attention(const AttentionArgs& a, const svf_parallel*) {
+bool attention(const AttentionArgs& a, const svf_parallel* parallel) {
+  if (a.lif != nullptr) return attend_in_stages(a, attention, lif, parallel);
   const size_t plane = static_cast<size_t>(a.groups) * a.tokens * a.words;
   auto spikes = [&](const int32_t* words, int channel) { return spike_at(words, channel, a.levels, plane); };
   auto signed_spikes = [&](const int32_t* words, int channel) {
@@ -123,8 +127,13 @@ bool attention(const AttentionArgs& a, const svf_parallel*) {
   return true;
 }
 
+size_t weights_size(const Conv&, bool) { return 0; }
+
+void prepare_weights(const Conv&, bool, const int8_t*, void*) {}
+
 }  // namespace
 
-const KernelSet kReferenceKernels = {"reference", spike_conv2d, conv2d, lif, attention};
+const KernelSet kReferenceKernels = {"reference", spike_conv2d, conv2d,         lif,
+                                     attention,   weights_size, prepare_weights};
 
 }  // namespace svf

@@ -4,7 +4,6 @@
 #ifndef SVF_SIMD_COMMON_H
 #define SVF_SIMD_COMMON_H
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "kernels.h"
@@ -29,8 +28,8 @@ T max_of(T a, T b) {
 template <typename T>
 class Scratch {
  public:
-  explicit Scratch(size_t count) : data_(static_cast<T*>(allocate(count))) {}
-  ~Scratch() { free(data_); }
+  explicit Scratch(size_t count) : bytes_(size_of(count)), data_(static_cast<T*>(allocate_scratch(bytes_))) {}
+  ~Scratch() { release_scratch(data_, bytes_); }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
   bool ok() const { return data_ != nullptr; }
@@ -39,11 +38,11 @@ class Scratch {
   T& operator[](size_t i) { return data_[i]; }
 
  private:
-  static void* allocate(size_t count) {
-    if (count > (SIZE_MAX - 127) / sizeof(T)) return nullptr;
-    return aligned_alloc(64, (count * sizeof(T) + 63) / 64 * 64 + 64);
+  static size_t size_of(size_t count) {
+    return count > (SIZE_MAX - 64) / sizeof(T) ? SIZE_MAX : count * sizeof(T) + 64;
   }
 
+  size_t bytes_;
   T* data_;
 };
 

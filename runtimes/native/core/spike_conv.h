@@ -3,7 +3,9 @@
 #ifndef SVF_SPIKE_CONV_H
 #define SVF_SPIKE_CONV_H
 
+#include "lif.h"
 #include "simd_common.h"
+#include "stages.h"
 
 namespace svf {
 namespace {
@@ -236,6 +238,7 @@ bool depthwise_spike_conv2d(const SpikeConvArgs& a, const svf_parallel* parallel
 }
 
 bool spike_conv2d(const SpikeConvArgs& a, const svf_parallel* parallel) {
+  if (a.lif != nullptr) return convolve_in_stages(a, spike_conv2d, lif, parallel);
   const Conv& c = a.conv;
   if (c.group_in == 1 && c.group_out == 1)
     return c.levels == 1 ? depthwise_spike_conv2d<true>(a, parallel)

@@ -34,6 +34,11 @@ typedef enum svf_status {
 
 typedef enum svf_type { SVF_UINT8 = 0, SVF_INT8 = 1, SVF_INT32 = 2 } svf_type;
 
+/* How a spike convolution is computed. It never changes a result: event adds the weight rows of active
+ * inputs, dense multiplies all inputs, auto counts the spikes of each tile and takes what is faster at that
+ * rate. */
+typedef enum svf_density { SVF_AUTO = 0, SVF_EVENT = 1, SVF_DENSE = 2 } svf_density;
+
 typedef enum svf_attention_kind { SVF_HAMMING = 0, SVF_DOT = 1 } svf_attention_kind;
 
 /* Runs task(arg, i) for every i in [0, n), in any order and on any threads, and returns when all are done.
@@ -49,9 +54,10 @@ typedef struct svf_conv2d_params {
   int32_t kernel[2], stride[2], padding[2]; /* (height, width) */
   int32_t groups;
   int32_t output_type; /* SVF_INT32, or SVF_INT8 saturated to -127..127 */
-  int32_t input_type;  /* svf_conv2d only: SVF_UINT8 or SVF_INT8 */
-  int32_t zero_point;  /* svf_conv2d only: the input integer that stands for zero */
-  int32_t levels;      /* svf_spike_conv2d only: of the input, 1..SVF_MAX_LEVELS */
+  int32_t input_type;  /* svf_conv2d and svf_conv2d_lif only: SVF_UINT8 or SVF_INT8 */
+  int32_t zero_point;  /* svf_conv2d and svf_conv2d_lif only: the input integer that stands for zero */
+  int32_t levels;      /* spike convolutions only: of the input, 1..SVF_MAX_LEVELS */
+  int32_t density;     /* spike convolutions only: svf_density */
 } svf_conv2d_params;
 
 typedef struct svf_lif_params {
@@ -59,6 +65,22 @@ typedef struct svf_lif_params {
   int32_t soft_reset;                  /* 0: U = 0 after a spike; else U = H - S * theta */
   int32_t levels;                      /* the most that S can be, 1..SVF_MAX_LEVELS */
 } svf_lif_params;
+
+/* What is done with the int32 result of a convolution or an attention in the same pass: a sum and a LIF over
+ * time. `shape` is the result's, [T, positions, C]. `residual` and `sum` may be the same tensor. */
+typedef struct svf_lif_stage {
+  const int32_t* gain;     /* int32 [C] */
+  const int32_t* bias;     /* int32 [C] */
+  const int32_t* theta;    /* int32 [C], at least 1 */
+  const int32_t* residual; /* int32 `shape`, added to the result before the LIF; null: nothing is added */
+  int32_t* sum;            /* int32 `shape`, what the LIF reads is stored here; null: it is not kept */
+  int32_t* spikes;         /* words [levels, T, positions, ceil(C / 32)] */
+  int32_t soft_reset;      /* as in svf_lif_params */
+  int32_t levels;          /* as in svf_lif_params */
+} svf_lif_stage;
+
+/* Weights of one convolution in the order that its kernels read. */
+typedef struct svf_weights svf_weights;
 
 typedef struct svf_attention_params {
   int32_t groups, tokens; /* independent groups of tokens each */
@@ -70,16 +92,34 @@ typedef struct svf_attention_params {
 /* Output height and width of a convolution, or an error if the parameters are inconsistent. */
 SVF_API svf_status svf_conv2d_output_size(const svf_conv2d_params* params, int32_t size[2]);
 
-/* x: words [levels, T, H, W, ceil(Cin / 32)]; bias, shift: int32 [Cout]; y: int32 or int8 [T, Ho, Wo, Cout]
- */
+/* Orders the weights of a convolution once, for many calls; the caller keeps `weight` for as long. Only the
+ * sizes of `params` matter: kernel, channels and groups. `packed_input`: for the spike convolutions (1) or
+ * for the others (0). A convolution takes the result beside `weight`, or null and then orders them in each
+ * call. If the kernel set has been changed since, it also does so in each call. */
+SVF_API svf_status svf_prepare_weights(const svf_conv2d_params* params, int32_t packed_input,
+                                       const int8_t* weight, svf_weights** prepared);
+SVF_API void svf_release_weights(svf_weights* prepared);
+
+/* x: words [levels, T, H, W, ceil(Cin / 32)]; bias, shift: int32 [Cout]; prepared: null or of the same
+ * weight; y: int32 or int8 [T, Ho, Wo, Cout] */
 SVF_API svf_status svf_spike_conv2d(const svf_conv2d_params* params, const int32_t* x, const int8_t* weight,
-                                    const int32_t* bias, const int32_t* shift, void* y,
-                                    const svf_parallel* parallel);
+                                    const svf_weights* prepared, const int32_t* bias, const int32_t* shift,
+                                    void* y, const svf_parallel* parallel);
 
 /* x: uint8 or int8 [T, H, W, Cin]; the rest as svf_spike_conv2d */
 SVF_API svf_status svf_conv2d(const svf_conv2d_params* params, const void* x, const int8_t* weight,
-                              const int32_t* bias, const int32_t* shift, void* y,
+                              const svf_weights* prepared, const int32_t* bias, const int32_t* shift, void* y,
                               const svf_parallel* parallel);
+
+/* The same convolutions with output type SVF_INT32 and then `lif`: the spikes and the sum are those of
+ * svf_spike_conv2d or svf_conv2d, an addition and svf_lif. */
+SVF_API svf_status svf_spike_conv2d_lif(const svf_conv2d_params* params, const int32_t* x,
+                                        const int8_t* weight, const svf_weights* prepared,
+                                        const int32_t* bias, const int32_t* shift, const svf_lif_stage* lif,
+                                        const svf_parallel* parallel);
+SVF_API svf_status svf_conv2d_lif(const svf_conv2d_params* params, const void* x, const int8_t* weight,
+                                  const svf_weights* prepared, const int32_t* bias, const int32_t* shift,
+                                  const svf_lif_stage* lif, const svf_parallel* parallel);
 
 /* x: int32 [T, H * W, C]; gain, bias, theta (at least 1): int32 [C]; y: words [levels, T, H * W, ceil(C /
  * 32)] */
@@ -91,9 +131,20 @@ SVF_API svf_status svf_lif(const svf_lif_params* params, const int32_t* x, const
 SVF_API svf_status svf_attention(const svf_attention_params* params, const int32_t* q, const int32_t* k,
                                  const int32_t* v, int32_t* y, const svf_parallel* parallel);
 
+/* The attention and then `lif`. The rows of y, [G * N, C], must lie in the order (time, position), with G * N
+ * / frames positions: joint attention is one group, spatial attention one group per frame. */
+SVF_API svf_status svf_attention_lif(const svf_attention_params* params, int32_t frames, const int32_t* q,
+                                     const int32_t* k, const int32_t* v, const svf_lif_stage* lif,
+                                     const svf_parallel* parallel);
+
 /* packed: bytes [ceil(size * bits / 8)] of two's complement fields, bits 4 or 2, the first in the lowest
  * bits; weight: int8 [size] */
 SVF_API svf_status svf_unpack_weights(const uint8_t* packed, int32_t bits, int64_t size, int8_t* weight);
+
+/* The most bytes of scratch memory that the operators of this process held at one time since the start or the
+ * last reset. */
+SVF_API size_t svf_scratch_peak(void);
+SVF_API void svf_reset_scratch_peak(void);
 
 /* The sentence for the last error on this thread ("" if there was none). */
 SVF_API const char* svf_last_error(void);

@@ -156,8 +156,8 @@ void convolve(KernelRuntimeContext& context, const Tensor& x, const Tensor& weig
   const int32_t* b = bias.const_data_ptr<int32_t>();
   const int32_t* s = shift.const_data_ptr<int32_t>();
   void* y = out.mutable_data_ptr();
-  call.passes(packed ? svf_spike_conv2d(&p, x.const_data_ptr<int32_t>(), w, b, s, y, &kParallel)
-                     : svf_conv2d(&p, x.const_data_ptr(), w, b, s, y, &kParallel));
+  call.passes(packed ? svf_spike_conv2d(&p, x.const_data_ptr<int32_t>(), w, nullptr, b, s, y, &kParallel)
+                     : svf_conv2d(&p, x.const_data_ptr(), w, nullptr, b, s, y, &kParallel));
 }
 
 template <svf_type kOutput>

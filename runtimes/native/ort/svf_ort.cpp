@@ -125,9 +125,9 @@ struct Conv {
     const int32_t* bias = call.input<int32_t>(2, {w[3]}, "bias");
     const int32_t* shift = call.input<int32_t>(3, {w[3]}, "shift");
     void* y = call.output({x[0], size[0], size[1], w[3]});
-    check(packed ? svf_spike_conv2d(&p, static_cast<const int32_t*>(data), weight, bias, shift, y,
+    check(packed ? svf_spike_conv2d(&p, static_cast<const int32_t*>(data), weight, nullptr, bias, shift, y,
                                     call.parallel())
-                 : svf_conv2d(&p, data, weight, bias, shift, y, call.parallel()));
+                 : svf_conv2d(&p, data, weight, nullptr, bias, shift, y, call.parallel()));
   }
 
   bool packed;
