@@ -82,7 +82,7 @@ class TrainConfig(_Frozen):
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Decay per step of an average of the weights, which is then what is validated and kept. None: no average."""
     stream_chunks: Count = 1
-    """Clips of this many times `model.frames` are trained on chunk by chunk, membranes carried over."""
+    """Clips of this many times `model.frames` are trained on chunk by chunk, the state of a stream carried over."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     """Arithmetic of the float phase. The quantised network is exact, and trained, in float32 only."""
     fused_neurons: bool = False

@@ -72,9 +72,9 @@ class Builder:
         """A residual sum."""
         return self._append(Add(name, left, right))
 
-    def attention(self, name: str, q: str, k: str, v: str, heads: int, mode: Mode, scope: Scope) -> str:
+    def attention(self, name: str, q: str, k: str, v: str, heads: int, mode: Mode, scope: Scope, window: int) -> str:
         """An attention node."""
-        return self._append(Attention(name, q, k, v, heads, mode, scope))
+        return self._append(Attention(name, q, k, v, heads, mode, scope, window))
 
     def build(self, output: str) -> Program:
         """The finished program."""
@@ -90,6 +90,7 @@ def random_program(
     heads: int = 4,
     mode: Mode = "hamming",
     scope: Scope = "joint",
+    window: int = 0,
     reset: Reset = "hard",
     levels: int = 1,
     zero_point: int = 128,
@@ -114,7 +115,7 @@ def random_program(
     q = b.lif("q.lif", b.conv("q.pw2", q, channels))
     k = b.lif("k.lif", b.conv("k.pw", s, channels))
     v = b.lif("v.lif", b.conv("v.pw", s, channels))
-    o = b.lif("attn.out_lif", b.attention("attn", q, k, v, heads, mode, scope), signed=True)
+    o = b.lif("attn.out_lif", b.attention("attn", q, k, v, heads, mode, scope, window), signed=True)
     x = b.add("attn.add", x, b.conv("attn.proj", o, channels))
 
     y = b.lif("mlp.lif2", b.conv("mlp.fc1", b.lif("mlp.lif1", x), 2 * channels))

@@ -1,13 +1,14 @@
-"""Spike-driven attention in linear order (Zou et al., ICML 2025)."""
+"""Spike-driven attention in linear order (Zou et al., ICML 2025), and its causal form for streams."""
 
 from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 Mode = Literal["hamming", "dot"]
-Scope = Literal["joint", "spatial", "temporal"]
+Scope = Literal["joint", "spatial", "temporal", "causal"]
 
 
 def group_tokens(x: Tensor, heads: int, scope: Scope) -> Tensor:
@@ -17,7 +18,7 @@ def group_tokens(x: Tensor, heads: int, scope: Scope) -> Tensor:
     match scope:
         case "joint":
             return x.permute(1, 2, 0, 4, 3).reshape(batch, heads, steps * height * width, -1)
-        case "spatial":
+        case "spatial" | "causal":
             return x.permute(0, 1, 2, 4, 3).reshape(steps * batch, heads, height * width, -1)
         case "temporal":
             return x.permute(1, 4, 2, 0, 3).reshape(batch * height * width, heads, steps, -1)
@@ -30,7 +31,7 @@ def ungroup_tokens(x: Tensor, scope: Scope, shape: tuple[int, ...]) -> Tensor:
     match scope:
         case "joint":
             x = x.reshape(batch, heads, steps, height * width, head_width).permute(2, 0, 1, 4, 3)
-        case "spatial":
+        case "spatial" | "causal":
             x = x.reshape(steps, batch, heads, height * width, head_width).permute(0, 1, 2, 4, 3)
         case "temporal":
             x = x.reshape(batch, height * width, heads, steps, head_width).permute(3, 0, 2, 4, 1)
@@ -49,3 +50,24 @@ def spike_attention(q: Tensor, k: Tensor, v: Tensor, heads: int, mode: Mode, sco
     if mode == "hamming":
         q, k = 2 * q - 1, 2 * k - 1
     return ungroup_tokens(q @ (k.transpose(-1, -2) @ v), scope, shape)
+
+
+def causal_attention(
+    q: Tensor, k: Tensor, v: Tensor, heads: int, mode: Mode, window: int, before: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """`spike_attention` where a frame's tokens see only the last `window` frames, their own included.
+
+    `before` holds the key-value summaries `[n, B, heads, d, d]` of up to window - 1 frames before the first one (None:
+    there were none); what is returned with O, detached, are those before the frame that comes next.
+    """
+    shape = tuple(q.shape)
+    q, k, v = (group_tokens(x, heads, "causal") for x in (q, k, v))
+    if mode == "hamming":
+        q, k = 2 * q - 1, 2 * k - 1
+    summaries = (k.transpose(-1, -2) @ v).unflatten(0, shape[:2])
+    if before is not None:
+        summaries = torch.cat([before, summaries])
+    past = len(summaries) - shape[0]
+    seen = [summaries[max(past + t + 1 - window, 0) : past + t + 1].sum(0) for t in range(shape[0])]
+    kept = summaries[max(len(summaries) - window + 1, 0) :].detach()
+    return ungroup_tokens(q @ torch.cat(seen), "causal", shape), kept

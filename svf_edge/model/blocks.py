@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from svf_edge.model.attention import Scope, spike_attention
+from svf_edge.model.attention import Scope, causal_attention, spike_attention
 from svf_edge.model.config import ModelConfig
 from svf_edge.model.layers import AttentionLif, ConvNorm
 from svf_edge.model.neurons import Lif
@@ -80,13 +80,19 @@ def projection(config: ModelConfig, width: int, gain: float) -> nn.Module:
 
 
 class SpikeAttention(nn.Module):
-    """q, k, v of a spike tensor, their attention over one scope, and the neuron behind it: spikes in, spikes out."""
+    """q, k, v of a spike tensor, their attention over one scope, and the neuron behind it: spikes in, spikes out.
+
+    While `carry` is true, causal attention goes on from the summaries that the last call left (`carried_state`).
+    """
 
     def __init__(self, config: ModelConfig, width: int, scope: Scope) -> None:
         super().__init__()
         self.heads = config.heads_at(width)
         self.mode = config.attention
         self.scope = scope
+        self.window = config.window if scope == "causal" else 0
+        self.carry = False
+        self.summaries: Tensor | None = None
         self.query = projection(config, width, config.norm_gain)
         self.key = projection(config, width, config.norm_gain)
         self.value = projection(config, width, config.norm_gain)
@@ -104,7 +110,12 @@ class SpikeAttention(nn.Module):
         q = self.query_lif(self.query(spikes))
         k = self.key_lif(self.key(spikes))
         v = self.value_lif(self.value(spikes))
-        out: Tensor = self.lif(spike_attention(q, k, v, self.heads, self.mode, self.scope))
+        if self.scope == "causal":
+            o, after = causal_attention(q, k, v, self.heads, self.mode, self.window, self.summaries)
+            self.summaries = after if self.carry else None
+        else:
+            o = spike_attention(q, k, v, self.heads, self.mode, self.scope)
+        out: Tensor = self.lif(o)
         return out
 
 
@@ -144,10 +155,8 @@ class FactorisedAttention(nn.Module):
 def space_time_attention(config: ModelConfig, width: int) -> nn.Module:
     """Attention in the configuration's space-time form, residuals included."""
     match config.space_time:
-        case "joint":
-            return SelfAttention(config, width, "joint")
-        case "spatial":
-            return SelfAttention(config, width, "spatial")
+        case "joint" | "spatial" | "causal":
+            return SelfAttention(config, width, config.space_time)
         case "hierarchical":
             return nn.Sequential(
                 SelfAttention(config, width, "spatial"),

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from svf_edge.errors import UnsupportedInput
 
 Positive = Annotated[int, Field(ge=1)]
-SpaceTime = Literal["joint", "spatial", "factorised", "hierarchical", "none"]
+SpaceTime = Literal["joint", "causal", "spatial", "factorised", "hierarchical", "none"]
 
 
 class _Frozen(BaseModel):
@@ -60,7 +60,10 @@ class ModelConfig(_Frozen):
 
     attention: Literal["hamming", "dot"] = "hamming"
     space_time: SpaceTime = "joint"
-    """"none" leaves attention out, for comparison."""
+    """"causal" looks back over the last `window` frames alone, so that the network can run frame by frame; "none"
+    leaves attention out, for comparison."""
+    window: Positive = 8
+    """Frames that causal attention sees, the present one included."""
     neuron: Literal["lif", "relu"] = "lif"
     """"relu" makes the dense twin, for comparison and as a teacher: it has no integer program."""
     reset: Literal["hard", "soft"] = "hard"

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from svf_edge.errors import UnsupportedInput
 from svf_edge.model.backbone import Backbone
+from svf_edge.model.blocks import SpikeAttention
 from svf_edge.model.config import ModelConfig
 from svf_edge.model.heads import make_head
 from svf_edge.model.neurons import Lif
@@ -56,19 +57,25 @@ def tracked_rates(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def carried_membranes(model: nn.Module) -> Iterator[None]:
-    """Within the block consecutive calls are chunks of one longer clip: neurons keep their membranes, detached.
+def carried_state(model: nn.Module) -> Iterator[None]:
+    """Within the block consecutive calls are chunks of one longer clip: neurons keep their membranes and causal
+    attention its summaries, detached.
 
-    Equal to one call on the whole clip where no attention looks across frames; every call needs the same batch size.
+    Equal to one call on the whole clip where no attention sees later frames; every call needs the same batch size.
     """
     lifs = [module for module in model.modules() if isinstance(module, Lif)]
+    attentions = [module for module in model.modules() if isinstance(module, SpikeAttention)]
     try:
         for lif in lifs:
             lif.carry = True
+        for attention in attentions:
+            attention.carry = True
         yield
     finally:
         for lif in lifs:
             lif.carry, lif.membrane = False, None
+        for attention in attentions:
+            attention.carry, attention.summaries = False, None
 
 
 def parameter_count(model: nn.Module) -> int:

@@ -168,7 +168,7 @@ class Lif(nn.Module):
     `unit` is None in the float phase; quantisation sets it to `2^-fraction_bits`, and the membrane then lives on that
     grid. `rate`, the mean of the last output per level (0..1), carries gradient; it is kept while `track` is true.
     With `dense` it is a ReLU instead, and `rate` the share of positive values, without gradient.
-    While `carry` is true, U starts where the last call left it (`membrane`) instead of at 0 (see `carried_membranes`).
+    While `carry` is true, U starts where the last call left it (`membrane`) instead of at 0 (see `carried_state`).
     """
 
     def __init__(

@@ -182,7 +182,7 @@ def _(module: SpikeAttention, name: str, source: str, builder: _Builder) -> str:
     query, key, value = (
         _chain(module, name, source, builder, part, f"{part}_lif") for part in ("query", "key", "value")
     )
-    node = ir.Attention(f"{name}.product", query, key, value, module.heads, module.mode, module.scope)
+    node = ir.Attention(f"{name}.product", query, key, value, module.heads, module.mode, module.scope, module.window)
     product = builder.put(node, builder.channels[query])
     return lower(module.lif, f"{name}.lif", product, builder)
 

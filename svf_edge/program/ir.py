@@ -19,7 +19,7 @@ from svf_edge.contract import WEIGHT_BITS, weight_limit
 Kind = Literal["frames", "spikes", "fixed", "int8"]
 Reset = Literal["hard", "soft"]
 Mode = Literal["hamming", "dot"]
-Scope = Literal["joint", "spatial", "temporal"]
+Scope = Literal["joint", "spatial", "temporal", "causal"]
 
 Int8Array = NDArray[np.int8]
 Int32Array = NDArray[np.int32]
@@ -89,7 +89,10 @@ class Lif:
 
 @dataclass(frozen=True)
 class Attention:
-    """Spike-driven Hamming (or dot-product) attention on three spike tensors."""
+    """Spike-driven Hamming (or dot-product) attention on three spike tensors.
+
+    With scope "causal" a frame's tokens see those of the last `window` frames, their own included; else `window` is 0.
+    """
 
     name: str
     query: str
@@ -98,13 +101,18 @@ class Attention:
     heads: int
     mode: Mode = "hamming"
     scope: Scope = "joint"
+    window: int = 0
 
 
 def token_groups(scope: Scope, shape: tuple[int, int, int, int]) -> tuple[int, int]:
-    """How many groups attention of `scope` makes of spikes `[T, C, H, W]`, and how many tokens are in each."""
+    """How many groups attention of `scope` makes of spikes `[T, C, H, W]`, and how many tokens are in each.
+
+    For "causal" these are the groups whose keys and values are summed up on their own: the frames.
+    """
     steps, _, height, width = shape
     space = height * width
-    return {"joint": (1, steps * space), "spatial": (steps, space), "temporal": (space, steps)}[scope]
+    frames = (steps, space)
+    return {"joint": (1, steps * space), "spatial": frames, "causal": frames, "temporal": (space, steps)}[scope]
 
 
 Node = Conv | Add | Lif | Attention
@@ -180,6 +188,11 @@ class Program:
         return types
 
     @cached_property
+    def streams(self) -> bool:
+        """Whether no frame depends on a later one, so that a clip may be run in pieces from a carried state."""
+        return all(node.scope in ("spatial", "causal") for node in self.nodes if isinstance(node, Attention))
+
+    @cached_property
     def lifs(self) -> tuple[Lif, ...]:
         """The LIF nodes in running order: the points where spikes are compared."""
         return tuple(node for node in self.nodes if isinstance(node, Lif))
@@ -214,7 +227,9 @@ def _infer(node: Node, types: Mapping[str, TensorType]) -> TensorType:
             divides = _whole(node.heads) and node.heads >= 1 and query.shape[1] % node.heads == 0
             _need(divides, node, f"{node.heads} heads do not divide C")
             _need(node.mode in ("hamming", "dot"), node, f"unknown mode '{node.mode}'")
-            _need(node.scope in ("joint", "spatial", "temporal"), node, f"unknown scope '{node.scope}'")
+            _need(node.scope in ("joint", "spatial", "temporal", "causal"), node, f"unknown scope '{node.scope}'")
+            fits = _whole(node.window) and (node.window >= 1 if node.scope == "causal" else node.window == 0)
+            _need(fits, node, f"a window of {node.window} frames with scope '{node.scope}'")
             return TensorType("fixed", query.shape, 0)
 
 

@@ -124,6 +124,7 @@ def _lif(node: Lif, source: _Interval, found: list[Bound]) -> _Interval:
 def _attention(node: Attention, spikes: TensorType, found: list[Bound]) -> _Interval:
     channels = spikes.shape[1]
     _, tokens = token_groups(node.scope, spikes.shape)
+    tokens *= max(node.window, 1)  # also for a clip of fewer frames: it may be a piece of a stream
     levels = spikes.levels
     factor = max(1, 2 * levels - 1) if node.mode == "hamming" else levels
     summary = tokens * factor * levels

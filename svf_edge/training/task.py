@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from svf_edge.data.sample import PoseSample
 from svf_edge.errors import SvfError
-from svf_edge.model.network import SpikeVideoFormer, carried_membranes, tracked_rates
+from svf_edge.model.network import SpikeVideoFormer, carried_state, tracked_rates
 from svf_edge.quant import is_quantised
 from svf_edge.tasks.pose_evaluation import joints_of
 from svf_edge.tasks.pose_metrics import pose_metrics
@@ -102,7 +102,7 @@ class PoseTraining(lightning.LightningModule):
         steps = self.config.model.frames
         progress = 1.0 if self.quantised else self.global_step / self.steps
         losses: dict[str, Tensor] = {}
-        with tracked_rates(self.model), carried_membranes(self.model):
+        with tracked_rates(self.model), carried_state(self.model):
             for chunk, labels in zip(frames.split(steps, 1), joints.split(steps, 1), strict=True):
                 scores = self.model(chunk)
                 rates = {name: lif.rate for name, lif in self.model.lifs().items() if lif.rate is not None}

@@ -76,13 +76,13 @@ def test_mobile_family(size: str) -> None:
     compare_alive(model_config(size))
 
 
-@pytest.mark.parametrize("space_time", ["joint", "spatial", "factorised", "hierarchical"])
+@pytest.mark.parametrize("space_time", ["joint", "causal", "spatial", "factorised", "hierarchical"])
 @pytest.mark.parametrize("attention", ["hamming", "dot"])
 @pytest.mark.parametrize("rep_conv", [True, False])
 def test_attention_forms(space_time: str, attention: str, rep_conv: bool) -> None:
     # An untrained dot product of sparse spikes rarely reaches its threshold: livelier neurons and more tokens.
     lively: dict[str, Any] = {"norm_gain": 6.0, "frames": 4, "frame_size": (64, 64)} if attention == "dot" else {}
-    compare_alive(small(space_time=space_time, attention=attention, rep_conv=rep_conv, **lively))
+    compare_alive(small(space_time=space_time, window=3, attention=attention, rep_conv=rep_conv, **lively))
 
 
 @pytest.mark.parametrize("reset", ["hard", "soft"])

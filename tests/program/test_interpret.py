@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -68,7 +69,7 @@ def test_lif(seed: int, reset: str, levels: int) -> None:
     theta = rng.integers(1, 30, 5)
     x = rng.integers(-60, 61, (6, 5, 1, 2))
     node = Lif("l", "x", *(v.astype(np.int32) for v in (gain, bias, theta)), reset, levels)  # type: ignore[arg-type]
-    spikes = interpret.lif(node, x)
+    spikes, after = interpret.lif(node, x)
     for c, w in itertools.product(range(5), range(2)):
         membrane = 0
         for t in range(6):
@@ -77,6 +78,7 @@ def test_lif(seed: int, reset: str, levels: int) -> None:
             assert spikes[t, c, 0, w] == spike
             left = potential - spike * int(theta[c])
             membrane = left if reset == "soft" or not spike else 0
+        assert after[c, 0, w] == membrane
 
 
 @pytest.mark.parametrize("mode", ["hamming", "dot"])
@@ -97,6 +99,63 @@ def test_attention_equals_the_quadratic_form(mode: str, scope: str) -> None:
                 similarity = 3 - 2 * int((a != b).sum()) if mode == "hamming" else int((a & b).sum())
                 expected += similarity * v[m[0], at, m[1], m[2]]
             np.testing.assert_array_equal(result[n[0], at, n[1], n[2]], expected)
+
+
+@pytest.mark.parametrize("mode", ["hamming", "dot"])
+@pytest.mark.parametrize("window", [1, 2, 5])
+def test_causal_attention_sees_the_last_frames_alone(mode: str, window: int) -> None:
+    rng = np.random.default_rng(4)
+    q, k, v = rng.integers(0, 3, (3, 4, 6, 2, 2))
+    result, _ = interpret.causal_attention(Attention("a", "q", "k", "v", 2, mode, "causal", window), q, k, v, None)  # type: ignore[arg-type]
+    for t in range(4):
+        seen = slice(max(t - window + 1, 0), t + 1)
+        pair = (np.concatenate([x[seen], x[t : t + 1]]) for x in (q, k, v))  # t again, so that no clip is empty
+        whole = interpret.attention(Attention("a", "q", "k", "v", 2, mode, "joint"), *pair)[-2]  # type: ignore[arg-type]
+        once = interpret.attention(Attention("a", "q", "k", "v", 2, mode, "spatial"), q, k, v)[t]  # type: ignore[arg-type]
+        np.testing.assert_array_equal(result[t], whole - once)
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    seed=st.integers(0, 99),
+    pieces=st.lists(st.integers(1, 4), min_size=2, max_size=5),
+    window=st.integers(1, 6),
+    reset=st.sampled_from(["hard", "soft"]),
+    levels=st.sampled_from([1, 3]),
+)
+def test_a_stream_in_pieces_is_one_clip(seed: int, pieces: list[int], window: int, reset: str, levels: int) -> None:
+    program = random_program(
+        seed,
+        steps=sum(pieces),
+        channels=16,
+        scope="causal",
+        window=window,
+        reset=reset,
+        levels=levels,  # type: ignore[arg-type]
+    )
+    clip = noise_clip(program, seed + 1)
+    state, expected_state = interpret.State(), interpret.State()
+    expected = run(program, clip, state=expected_state)
+    at = 0
+    for steps in pieces:
+        piece = dataclasses.replace(program, frames=dataclasses.replace(program.frames, shape=(steps, *clip.shape[1:])))
+        trace = run(piece, clip[at : at + steps], state=state)
+        for name, spikes in expected.spikes.items():
+            np.testing.assert_array_equal(trace.spikes[name], spikes[at : at + steps], err_msg=name)
+        np.testing.assert_array_equal(trace.outputs["logits"], expected.outputs["logits"][at : at + steps])
+        at += steps
+    for ours, theirs in ((state.membranes, expected_state.membranes), (state.summaries, expected_state.summaries)):
+        assert ours.keys() == theirs.keys()
+        for name, values in theirs.items():
+            np.testing.assert_array_equal(ours[name], values, err_msg=name)
+    assert all(len(values) == min(window - 1, len(clip)) for values in state.summaries.values())
+    assert_not_silent(expected.spikes)
+
+
+def test_a_state_needs_a_causal_program() -> None:
+    program = random_program()
+    with pytest.raises(UnsupportedInput, match="sees later frames"):
+        run(program, noise_clip(program), state=interpret.State())
 
 
 def _same_group(n: tuple[int, ...], m: tuple[int, ...], scope: str) -> bool:

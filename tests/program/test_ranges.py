@@ -16,13 +16,19 @@ from tests.programs import loud_program, noise_clip, random_program
 @settings(max_examples=15, deadline=None)
 @given(
     seed=st.integers(0, 99),
-    scope=st.sampled_from(["joint", "spatial", "temporal"]),
+    scope=st.sampled_from(["joint", "spatial", "temporal", "causal"]),
     mode=st.sampled_from(["hamming", "dot"]),
     reset=st.sampled_from(["hard", "soft"]),
     levels=st.integers(1, 3),
 )
 def test_no_run_exceeds_its_bounds(seed: int, scope: str, mode: str, reset: str, levels: int) -> None:
-    options: dict[str, Any] = {"scope": scope, "mode": mode, "reset": reset, "levels": levels}
+    options: dict[str, Any] = {
+        "scope": scope,
+        "window": 2 * (scope == "causal"),
+        "mode": mode,
+        "reset": reset,
+        "levels": levels,
+    }
     program = random_program(seed, channels=16, **options)
     proven = {(b.layer, b.quantity): b.value for b in bounds(program)}
     clips = [
