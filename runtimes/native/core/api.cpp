@@ -56,17 +56,21 @@ struct Candidate {
   bool (*runs_here)();
 };
 
+#if defined(SVF_X86)
+bool has_avx512() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+}
+#endif
+
 // Slowest first.
 const Candidate kCandidates[] = {
     {&svf::kReferenceKernels, [] { return true; }},
     {&svf::kPortableKernels, [] { return true; }},
 #if defined(SVF_X86)
     {&svf::kAvx2Kernels, [] { return __builtin_cpu_supports("avx2") != 0; }},
-    {&svf::kAvx512Kernels,
-     [] {
-       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-              __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-     }},
+    {&svf::kAvx512Kernels, has_avx512},
+    {&svf::kAvx512VnniKernels, [] { return has_avx512() && __builtin_cpu_supports("avx512vnni") != 0; }},
 #endif
 };
 

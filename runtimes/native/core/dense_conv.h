@@ -2,6 +2,7 @@
 #ifndef SVF_DENSE_CONV_H
 #define SVF_DENSE_CONV_H
 
+#include "depthwise.h"
 #include "lif.h"
 #include "simd_common.h"
 #include "stages.h"
@@ -128,56 +129,14 @@ void multiply_tile(const Conv& c, const Columns& columns, int group, const int16
   }
 }
 
-Simd::I16 widen(const int8_t* x) { return Simd::widen_s8(x); }
-Simd::I16 widen(const uint8_t* x) { return Simd::widen_u8(x); }
-
-// Depthwise: channels are lanes. Needs at least kLanes16 channels.
-template <typename T>
-void depthwise_pixel(const DenseConvArgs& a, const Affine& affine, const Pixel& p, size_t pixel) {
-  const Conv& c = a.conv;
-  const Simd::I16 zero_point = Simd::set16(static_cast<int16_t>(c.zero_point));
-  for (int done = 0; done < c.out_channels; done += Simd::kLanes16) {
-    const int first = min_of(done, c.out_channels - Simd::kLanes16);  // the last block may overlap
-    Simd::I32 low = Simd::zero32(), high = Simd::zero32();
-    for (int ky = 0; ky < c.kernel_h; ++ky) {
-      const int iy = p.oy * c.stride_h - c.pad_h + ky;
-      if (iy < 0 || iy >= c.height) continue;
-      for (int kx = 0; kx < c.kernel_w; ++kx) {
-        const int ix = p.ox * c.stride_w - c.pad_w + kx;
-        if (ix < 0 || ix >= c.width) continue;
-        const T* x = static_cast<const T*>(a.x) +
-                     ((static_cast<size_t>(p.t) * c.height + iy) * c.width + ix) * c.in_channels + first;
-        const int8_t* w = a.weight + static_cast<size_t>(ky * c.kernel_w + kx) * c.out_channels + first;
-        const Simd::I16 value = Simd::sub16(widen(x), zero_point);
-        const Simd::I16 product = Simd::mul16(value, Simd::widen_s8(w));  // |product| <= 255 * 127 < 2^15
-        low = Simd::add32(low, Simd::low32(product));
-        high = Simd::add32(high, Simd::high32(product));
-      }
-    }
-    const size_t index = pixel * c.out_channels + first;
-    const int half = Simd::kLanes32;
-    store_lanes(c, a.y, index, rescale(low, affine + first), half);
-    store_lanes(c, a.y, index + half, rescale(high, affine + (first + half)), half);
-  }
-}
-
 bool conv2d(const DenseConvArgs& a, const svf_parallel* parallel) {
   if (a.lif != nullptr) return convolve_in_stages(a, conv2d, lif, parallel);
   const Conv& c = a.conv;
   const size_t pixels = static_cast<size_t>(c.frames) * c.out_h * c.out_w;
   constexpr size_t kTile = 32;
   const size_t tiles = (pixels + kTile - 1) / kTile;
-  if (c.group_in == 1 && c.group_out == 1 && c.out_channels >= Simd::kLanes16) {
-    const Affine affine{a.bias, a.shift, shifts_right_only(a.shift, c.out_channels)};
-    return for_each(parallel, tiles, [&](size_t i) {
-      for (size_t pixel = i * kTile; pixel < min_of(pixels, (i + 1) * kTile); ++pixel) {
-        const Pixel p = pixel_at(c, pixel);
-        c.input_is_signed ? depthwise_pixel<int8_t>(a, affine, p, pixel)
-                          : depthwise_pixel<uint8_t>(a, affine, p, pixel);
-      }
-      return true;
-    });
-  }
+  if (c.group_in == 1 && c.group_out == 1 && c.out_channels >= Simd::kLanes16)
+    return depthwise_bytes(a, parallel);
   const Columns columns(c, a.weight, a.bias, a.shift, Simd::kLanes32);
   PaddedFrames frames(c);
   if (!columns.ok() || !frames.ok() || !frames.fill(a, parallel)) return false;

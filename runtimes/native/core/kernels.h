@@ -88,6 +88,7 @@ extern const KernelSet kPortableKernels;
 #if defined(SVF_X86)
 extern const KernelSet kAvx2Kernels;
 extern const KernelSet kAvx512Kernels;
+extern const KernelSet kAvx512VnniKernels;
 #endif
 
 }  // namespace svf

@@ -1,5 +1,5 @@
-#include "simd_avx2.h"
-// (the vector type comes first)
+#include "dot_avx2.h"
+// (the vector types come first)
 #include "attention.h"
 #include "dense_conv.h"
 #include "lif.h"

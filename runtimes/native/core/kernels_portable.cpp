@@ -1,5 +1,5 @@
-#include "simd_portable.h"
-// (the vector type comes first)
+#include "dot_portable.h"
+// (the vector types come first)
 #include "attention.h"
 #include "dense_conv.h"
 #include "lif.h"

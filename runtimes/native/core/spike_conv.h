@@ -3,6 +3,7 @@
 #ifndef SVF_SPIKE_CONV_H
 #define SVF_SPIKE_CONV_H
 
+#include "depthwise.h"
 #include "lif.h"
 #include "simd_common.h"
 #include "stages.h"
@@ -142,107 +143,10 @@ bool spike_lines(const SpikeConvArgs& a, const Columns& columns, int t, int oy, 
   return true;
 }
 
-// Depthwise: the 32 channels of a word are lanes, each added where its bit is set; neighbours share a weight
-// load.
-template <int kPixels, bool kBinary>
-void depthwise_word(const SpikeConvArgs& a, const int8_t* weight, uint32_t stride, const Affine& affine,
-                    int word, const Pixel& p) {
-  constexpr int kVectors = 32 / Simd::kLanes16;
-  const Conv& c = a.conv;
-  const int levels = kBinary ? 1 : c.levels;
-  Simd::I16 sum[kPixels][kVectors];
-  Simd::I32 wide[kPixels][2 * kVectors];
-  for (int i = 0; i < kPixels; ++i) {
-    for (int v = 0; v < kVectors; ++v) sum[i][v] = Simd::zero16();
-    for (int v = 0; v < 2 * kVectors; ++v) wide[i][v] = Simd::zero32();
-  }
-  auto flush = [&] {
-    for (int i = 0; i < kPixels; ++i)
-      for (int v = 0; v < kVectors; ++v) {
-        wide[i][2 * v] = Simd::add32(wide[i][2 * v], Simd::low32(sum[i][v]));
-        wide[i][2 * v + 1] = Simd::add32(wide[i][2 * v + 1], Simd::high32(sum[i][v]));
-        sum[i][v] = Simd::zero16();
-      }
-  };
-  int adds = 0;
-  for (int ky = 0; ky < c.kernel_h; ++ky) {
-    const int iy = p.oy * c.stride_h - c.pad_h + ky;
-    if (iy < 0 || iy >= c.height) continue;
-    const int32_t* line = a.x + (static_cast<size_t>(p.t) * c.height + iy) * c.width * c.in_words + word;
-    for (int kx = 0; kx < c.kernel_w; ++kx) {
-      adds += levels;
-      if (adds > kMaxInt16Adds) {
-        flush();
-        adds = levels;
-      }
-      const int8_t* row = weight + static_cast<size_t>(ky * c.kernel_w + kx) * stride;
-      Simd::I16 w[kVectors];
-      for (int v = 0; v < kVectors; ++v) w[v] = Simd::widen_s8(row + v * Simd::kLanes16);
-      for (int i = 0; i < kPixels; ++i) {
-        const int ix = (p.ox + i) * c.stride_w - c.pad_w + kx;
-        if (ix < 0 || ix >= c.width) continue;
-        const int32_t* at = line + static_cast<size_t>(ix) * c.in_words;
-        for (int level = 0; level < levels; ++level) {
-          const uint32_t bits = static_cast<uint32_t>(at[level * c.plane]);
-          for (int v = 0; v < kVectors; ++v)
-            sum[i][v] = Simd::add16_where(sum[i][v], bits >> (v * Simd::kLanes16), w[v]);
-        }
-      }
-    }
-  }
-  flush();
-  const size_t pixel = (static_cast<size_t>(p.t) * c.out_h + p.oy) * c.out_w + p.ox;
-  for (int i = 0; i < kPixels; ++i)
-    for (int v = 0; v < 2 * kVectors; ++v) {
-      const int lane = v * Simd::kLanes32, channel = word * 32 + lane;
-      if (channel >= c.out_channels) break;
-      store_lanes(c, a.y, (pixel + i) * c.out_channels + channel, rescale(wide[i][v], affine + lane),
-                  c.out_channels - channel);
-    }
-}
-
-template <bool kBinary>
-bool depthwise_spike_conv2d(const SpikeConvArgs& a, const svf_parallel* parallel) {
-  constexpr int kPixels = 4;
-  const Conv& c = a.conv;
-  // The last word's channels with zero channels behind them, if C is not a multiple of 32.
-  const int full_words = c.out_channels / 32, tail = c.out_channels % 32;
-  const size_t taps = static_cast<size_t>(c.kernel_h) * c.kernel_w;
-  Scratch<int8_t> tail_weight(tail ? taps * 32 : 0);
-  if (!tail_weight.ok()) return false;
-  int32_t tail_bias[32] = {}, tail_shift[32] = {};
-  if (tail) {
-    memset(tail_weight.get(), 0, taps * 32);
-    for (size_t tap = 0; tap < taps; ++tap)
-      memcpy(&tail_weight[tap * 32], a.weight + tap * c.out_channels + full_words * 32,
-             static_cast<size_t>(tail));
-    memcpy(tail_bias, a.bias + full_words * 32, static_cast<size_t>(tail) * sizeof(int32_t));
-    memcpy(tail_shift, a.shift + full_words * 32, static_cast<size_t>(tail) * sizeof(int32_t));
-  }
-  const bool right_only = shifts_right_only(a.shift, c.out_channels);
-  const size_t lines = static_cast<size_t>(c.frames) * c.out_h;
-  return for_each(parallel, lines, [&](size_t line) {
-    for (int word = 0; word < c.in_words; ++word) {
-      const bool full = word < full_words;
-      const int8_t* weight = full ? a.weight + word * 32 : tail_weight.get();
-      const uint32_t stride = full ? static_cast<uint32_t>(c.out_channels) : 32;
-      const Affine affine =
-          full ? Affine{a.bias, a.shift, right_only} + word * 32 : Affine{tail_bias, tail_shift, right_only};
-      Pixel p{static_cast<int>(line / c.out_h), static_cast<int>(line % c.out_h), 0};
-      for (; p.ox + kPixels <= c.out_w; p.ox += kPixels)
-        depthwise_word<kPixels, kBinary>(a, weight, stride, affine, word, p);
-      for (; p.ox < c.out_w; ++p.ox) depthwise_word<1, kBinary>(a, weight, stride, affine, word, p);
-    }
-    return true;
-  });
-}
-
 bool spike_conv2d(const SpikeConvArgs& a, const svf_parallel* parallel) {
   if (a.lif != nullptr) return convolve_in_stages(a, spike_conv2d, lif, parallel);
   const Conv& c = a.conv;
-  if (c.group_in == 1 && c.group_out == 1)
-    return c.levels == 1 ? depthwise_spike_conv2d<true>(a, parallel)
-                         : depthwise_spike_conv2d<false>(a, parallel);
+  if (c.group_in == 1 && c.group_out == 1) return depthwise_spikes(a, parallel);
   const Columns columns(c, a.weight, a.bias, a.shift, Simd::kLanes16);
   if (!columns.ok()) return false;
   const int lines = min_of(c.out_h, max_of(1, kPixelTile / c.out_w));  // a task

@@ -1,0 +1,48 @@
+// Dot products of bytes in 256-bit vectors: AVX2, and AVX-VNNI where it is compiled for.
+#ifndef SVF_DOT_AVX2_H
+#define SVF_DOT_AVX2_H
+
+#include "simd_avx2.h"
+#include "weave_x86.h"
+
+namespace svf {
+namespace {
+
+struct VectorLanes {
+  typedef __m256i Lanes;
+  static Lanes load(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+  static Lanes broadcast(const void* p) {
+    int32_t lane;
+    memcpy(&lane, p, sizeof lane);
+    return _mm256_set1_epi32(lane);
+  }
+};
+
+// Products of 0..15 and int8 meet in pairs of int16, which are summed before they are widened.
+struct SmallDot : VectorLanes, WeaveBytes {
+  typedef uint8_t Input;
+  typedef int8_t Weight;
+  typedef __m256i Sum;
+  static constexpr int kDepth = 4;
+  static int most_adds(int largest) { return INT16_MAX / (2 * 127 * largest); }
+  static Sum zero() { return _mm256_setzero_si256(); }
+  static Sum add(Sum sum, Lanes x, Lanes w) { return _mm256_add_epi16(sum, _mm256_maddubs_epi16(x, w)); }
+  static Simd::I32 total(Sum sum) { return _mm256_madd_epi16(sum, _mm256_set1_epi16(1)); }
+};
+
+// Pairs of products of any two bytes leave int16, so inputs are widened.
+struct ByteDot : VectorLanes {
+  typedef int16_t Input;
+  typedef int16_t Weight;
+  typedef __m256i Sum;
+  static constexpr int kDepth = 2;
+  static Sum zero() { return _mm256_setzero_si256(); }
+  static Sum add(Sum sum, Lanes x, Lanes w) { return _mm256_add_epi32(sum, _mm256_madd_epi16(x, w)); }
+  static Simd::I32 total(Sum sum) { return sum; }
+  static constexpr int tile_pixels(int vectors) { return vectors == 1 ? 8 : 4; }
+  static constexpr int kTileVectors = 2;
+};
+
+}  // namespace
+}  // namespace svf
+#endif

@@ -1,0 +1,60 @@
+// Dot products of bytes in 512-bit vectors, by VNNI where it is compiled for.
+#ifndef SVF_DOT_AVX512_H
+#define SVF_DOT_AVX512_H
+
+#include "simd_avx512.h"
+#include "weave_x86.h"
+
+namespace svf {
+namespace {
+
+struct VectorLanes {
+  typedef __m512i Lanes;
+  typedef __m512i Sum;
+  static Lanes load(const void* p) { return _mm512_loadu_si512(p); }
+  static Lanes broadcast(const void* p) {
+    int32_t lane;
+    memcpy(&lane, p, sizeof lane);
+    return _mm512_set1_epi32(lane);
+  }
+  static Sum zero() { return _mm512_setzero_si512(); }
+  static constexpr int kTileVectors = 4;
+  static constexpr int tile_pixels(int vectors) { return vectors == 1 ? 14 : vectors == 2 ? 12 : 6; }
+};
+
+#if defined(__AVX512VNNI__)
+struct ByteDot : VectorLanes {
+  typedef uint8_t Input;
+  typedef int8_t Weight;
+  static constexpr int kDepth = 4;
+  static Sum add(Sum sum, Lanes x, Lanes w) { return _mm512_dpbusd_epi32(sum, x, w); }
+  static Simd::I32 total(Sum sum) { return sum; }
+};
+
+struct SmallDot : ByteDot, WeaveBytes {
+  static constexpr int most_adds(int) { return INT32_MAX; }
+};
+#else
+// Products of 0..15 and int8 meet in pairs of int16, which are summed before they are widened.
+struct SmallDot : VectorLanes, WeaveBytes {
+  typedef uint8_t Input;
+  typedef int8_t Weight;
+  static constexpr int kDepth = 4;
+  static int most_adds(int largest) { return INT16_MAX / (2 * 127 * largest); }
+  static Sum add(Sum sum, Lanes x, Lanes w) { return _mm512_add_epi16(sum, _mm512_maddubs_epi16(x, w)); }
+  static Simd::I32 total(Sum sum) { return _mm512_madd_epi16(sum, _mm512_set1_epi16(1)); }
+};
+
+// Pairs of products of any two bytes leave int16, so inputs are widened.
+struct ByteDot : VectorLanes {
+  typedef int16_t Input;
+  typedef int16_t Weight;
+  static constexpr int kDepth = 2;
+  static Sum add(Sum sum, Lanes x, Lanes w) { return _mm512_add_epi32(sum, _mm512_madd_epi16(x, w)); }
+  static Simd::I32 total(Sum sum) { return sum; }
+};
+#endif
+
+}  // namespace
+}  // namespace svf
+#endif
