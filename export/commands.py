@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -18,10 +18,6 @@ def export(
     clip: Annotated[
         list[Path] | None, typer.Option("--clip", help="Video whose first frames become a golden vector. Repeatable.")
     ] = None,
-    form: Annotated[
-        Literal["clip", "stream"],
-        typer.Option(help="clip: graphs take all frames of a clip. stream: one frame, and the state of a stream."),
-    ] = "clip",
 ) -> None:
     """Export an integer program as a bundle: graphs, operator libraries, golden vectors.
 
@@ -32,7 +28,7 @@ def export(
     """
     from rich.console import Console
 
-    from svf_edge.export.bundle import LIBRARIES, write_bundle
+    from svf_edge.export.bundle import LIBRARIES, TARGETS, write_bundle
     from svf_edge.export.golden import golden_clips
     from svf_edge.program import load_program
 
@@ -40,7 +36,7 @@ def export(
     loaded = load_program(program)
     clips = golden_clips(loaded.frames, clip or [])
     with console.status("export") as status:
-        bundle = write_bundle(loaded, output, clips, form=form, targets=to, progress=lambda step: status.update(step))
+        bundle = write_bundle(loaded, output, clips, targets=to or TARGETS, progress=lambda step: status.update(step))
     for artefact in bundle.manifest.artefacts:
         size = bundle.manifest.files[artefact.path].size
         console.print(f"{artefact.runtime:12} {artefact.dialect:9} {size / 1e3:8.0f} kB  {output / artefact.path}")
@@ -49,5 +45,5 @@ def export(
     if missing:
         console.print(f"[yellow]without operator libraries that were not built here:[/] {', '.join(missing)}")
     if all(artefact.dialect != "packed" for artefact in bundle.manifest.artefacts):
-        console.print("[yellow]portable graphs only:[/] the packed operators do not take this program")
+        console.print("[yellow]portable graphs only:[/] packed operators take binary spikes (levels = 1)")
     console.print(f"bundle: {output} ({len(bundle.manifest.taps)} layers of spikes, golden: {', '.join(clips)})")

@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 import svf_edge
-from svf_edge.contract import NUMERIC_VERSION, PACKING_VERSION
-from svf_edge.errors import BadFile, MissingLibrary, SvfError, UnsupportedInput
+from svf_edge.contract import MAX_LEVELS, NUMERIC_VERSION, PACKING_VERSION
+from svf_edge.errors import BadFile, MissingLibrary, SvfError
 from svf_edge.export.bundle.manifest import (
     MANIFEST,
     Artefact,
     FileEntry,
-    Form,
     FramesSpec,
     Golden,
     Library,
@@ -30,14 +29,12 @@ from svf_edge.export.bundle.manifest import (
     Tap,
 )
 from svf_edge.export.bundle.reader import PROGRAM, Bundle, read_manifest
-from svf_edge.export.levels import check_levels
 from svf_edge.export.libraries import find_library
 from svf_edge.files import atomic_write, sha256
 from svf_edge.packing import digest, pack_spikes
 from svf_edge.program import Program, run, save_program
 
 TARGETS = ("onnx", "executorch", "tensorrt")
-FORM_TARGETS: Mapping[Form, tuple[str, ...]] = {"clip": TARGETS, "stream": ("onnx", "executorch")}
 LIBRARIES = ("svf_core", "svf_ort", "svf_executorch", "svf_trt")
 
 Progress = Callable[[str], None]
@@ -54,26 +51,22 @@ class _Draft:
 
     program: Program
     folder: Path
-    form: Form
     artefacts: list[Artefact] = field(default_factory=list)
     libraries: list[Library] = field(default_factory=list)
     golden: list[Golden] = field(default_factory=list)
 
     @property
     def dialects(self) -> tuple[Literal["packed", "portable"], ...]:
-        """A program with causal attention, or more levels than the packed operators take, is portable only."""
-        try:
-            check_levels(self.program)
-        except UnsupportedInput:
-            return ("portable",)
-        return ("packed", "portable")
+        """A program with more levels than the packed operators take is portable only."""
+        packs = all(lif.levels <= MAX_LEVELS for lif in self.program.lifs)
+        return ("packed", "portable") if packs else ("portable",)
 
     def add_onnx(self) -> None:
         from svf_edge.export.onnx import export_onnx
 
         for dialect in self.dialects:
             path = f"onnx/{dialect}.onnx"
-            export_onnx(self.program, dialect, self.folder / path, self.form == "stream")
+            export_onnx(self.program, dialect, self.folder / path)
             self.artefacts.append(Artefact(runtime="onnxruntime", dialect=dialect, path=path))
 
     def add_executorch(self) -> None:
@@ -81,9 +74,8 @@ class _Draft:
 
         for dialect in self.dialects:
             path, tapped = f"executorch/{dialect}.pte", f"executorch/{dialect}.tap.pte"
-            stream = self.form == "stream"
-            export_executorch(self.program, dialect, self.folder / path, stream=stream)
-            export_executorch(self.program, dialect, self.folder / tapped, taps=True, stream=stream)
+            export_executorch(self.program, dialect, self.folder / path)
+            export_executorch(self.program, dialect, self.folder / tapped, taps=True)
             self.artefacts.append(Artefact(runtime="executorch", dialect=dialect, path=path, tapped=tapped))
 
     def add_tensorrt(self) -> None:
@@ -122,7 +114,6 @@ class _Draft:
             svf_edge=svf_edge.__version__,
             numeric=NUMERIC_VERSION,
             packing=PACKING_VERSION,
-            form=self.form,
             frames=FramesSpec(
                 name=frames.name, shape=frames.shape, zero_point=frames.zero_point, exponent=frames.exponent
             ),
@@ -150,14 +141,10 @@ def write_bundle(
     folder: str | Path,
     clips: Mapping[str, NDArray[np.uint8]],
     *,
-    form: Form = "clip",
-    targets: Sequence[str] | None = None,
+    targets: Sequence[str] = TARGETS,
     progress: Progress = lambda message: None,
 ) -> Bundle:
     """Export `program` for `targets` with golden vectors from `clips`; return the opened bundle.
-
-    With the form "stream" graphs are steps of one frame, and the clips show what a stream from its begin gives. Without
-    `targets` a bundle holds all that its form has.
 
     The bundle is built beside `folder` and moved into place when it is whole, so a failure leaves nothing behind and
     an older bundle at `folder` stays until it is replaced.
@@ -166,15 +153,13 @@ def write_bundle(
     (a target's exporter is not installed), or `SvfError` when `folder` exists and is not a bundle.
     """
     folder = Path(folder).absolute()
-    known = FORM_TARGETS[form]
-    targets = known if targets is None else targets
-    unknown = [target for target in targets if target not in known]
+    unknown = [target for target in targets if target not in TARGETS]
     if unknown:
-        raise SvfError(f"unknown target '{unknown[0]}' for a {form}; choose from {', '.join(known)}")
+        raise SvfError(f"unknown target '{unknown[0]}'; choose from {', '.join(TARGETS)}")
     _check_replaceable(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
-        draft = _Draft(program, Path(scratch) / "bundle", form)
+        draft = _Draft(program, Path(scratch) / "bundle")
         draft.folder.mkdir()
         save_program(program, draft.folder / PROGRAM)
         for name, clip in clips.items():

@@ -21,13 +21,12 @@ except ModuleNotFoundError as error:
 BUILDERS = {"packed": packed_model, "portable": portable_model}
 
 
-def export_onnx(program: Program, dialect: str, path: str | Path, stream: bool = False) -> None:
-    """Write `program` as an ONNX file in `dialect` ("packed" or "portable"), atomically; with `stream` a step of it.
+def export_onnx(program: Program, dialect: str, path: str | Path) -> None:
+    """Write `program` as an ONNX file in `dialect` ("packed" or "portable"), atomically.
 
-    Raises `RangeError` when a carrier could be inexact, and `UnsupportedInput` for more levels than the dialect takes
-    or a program without a stream form.
+    Raises `RangeError` when a carrier could be inexact and `UnsupportedInput` for more levels than the dialect takes.
     """
-    model = BUILDERS[dialect](program.for_steps(1) if stream else program, stream)
+    model = BUILDERS[dialect](program)
     with atomic_write(path) as temporary:
         onnx.save(model, temporary)
 

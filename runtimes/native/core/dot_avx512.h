@@ -22,25 +22,36 @@ struct VectorLanes {
   static constexpr int tile_pixels(int vectors) { return vectors == 1 ? 14 : vectors == 2 ? 12 : 6; }
 };
 
+// Of a spike convolution's dense form.
+struct SpikeTile512 {
+  static constexpr int kSpikeVectors = 2, kSpikePixels = 14;
+  static constexpr int kEventPercent = 20;  // spikes per input, above which it is faster than rows
+
+  // How many of the planes are set, for the 32 channels of one word.
+  static void counts(const int32_t* word, int levels, size_t plane, uint8_t* out) {
+    const __m256i one = _mm256_set1_epi8(1);
+    __m256i count = _mm256_setzero_si256();
+    for (int level = 0; level < levels; ++level, word += plane)
+      count = _mm256_mask_add_epi8(count, static_cast<__mmask32>(*word), count, one);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), count);
+  }
+};
+
 #if defined(__AVX512VNNI__)
 struct ByteDot : VectorLanes {
   typedef uint8_t Input;
   typedef int8_t Weight;
   static constexpr int kDepth = 4;
-  // GCC 12 copies the sums around its intrinsic, and does not keep them in registers.
-  static Sum add(Sum sum, Lanes x, Lanes w) {
-    asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(w));
-    return sum;
-  }
+  static Sum add(Sum sum, Lanes x, Lanes w) { return _mm512_dpbusd_epi32(sum, x, w); }
   static Simd::I32 total(Sum sum) { return sum; }
 };
 
-struct SmallDot : ByteDot, WeaveBytes {
+struct SmallDot : ByteDot, WeaveBytes, SpikeTile512 {
   static constexpr int most_adds(int) { return INT32_MAX; }
 };
 #else
 // Products of 0..15 and int8 meet in pairs of int16, which are summed before they are widened.
-struct SmallDot : VectorLanes, WeaveBytes {
+struct SmallDot : VectorLanes, WeaveBytes, SpikeTile512 {
   typedef uint8_t Input;
   typedef int8_t Weight;
   static constexpr int kDepth = 4;

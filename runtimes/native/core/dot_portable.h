@@ -38,6 +38,13 @@ struct ByteDot {
 struct SmallDot : ByteDot {
   static constexpr int most_adds(int) { return INT32_MAX; }
 
+  // Of a spike convolution's dense form.
+  static constexpr int kSpikeVectors = 4, kSpikePixels = 2;
+  static constexpr int kEventPercent = 60;  // spikes per input, above which it is faster than rows
+  static void counts(const int32_t* word, int levels, size_t plane, int16_t* out) {
+    spikes(word, levels, plane, out);
+  }
+
   // How many of the planes are set, for the 32 channels of one word.
   static void spikes(const int32_t* word, int levels, size_t plane, int16_t* out) {
     Simd::I16 count[4] = {};

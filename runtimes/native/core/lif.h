@@ -7,8 +7,6 @@
 namespace svf {
 namespace {
 
-constexpr int kWordVectors = 32 / Simd::kLanes32;
-
 // Words of the output: from one time step to the next, and from one thermometer plane to the next.
 struct WordSteps {
   size_t time, plane;

@@ -11,6 +11,8 @@
 namespace svf {
 namespace {
 
+constexpr int kWordChannels = 32;
+constexpr int kWordVectors = kWordChannels / Simd::kLanes32;
 constexpr int kMaxInt16Adds = 256;  // 256 * 127 < 2^15: int8 values summed in int16 before widening
 constexpr int kRowSlack = 32;       // entries append_rows may write past its end
 static_assert(Simd::kLanes16 <= kMaxLanes, "the argument checks allow for vectors of kMaxLanes");

@@ -1,160 +1,146 @@
-// Packed spikes x int8 weights: adds the weight rows of the active inputs (event-driven), once in each
-// thermometer plane that has them set.
+// Packed spikes x int8 weights. A task is a tile of output positions over all time steps, so that membranes
+// stay in the nearest caches; each time step of a tile is computed from its events or densely.
 #ifndef SVF_SPIKE_CONV_H
 #define SVF_SPIKE_CONV_H
 
-#include "depthwise.h"
+#include "dense_tile.h"
+#include "epilogue.h"
+#include "event_tile.h"
 #include "lif.h"
-#include "simd_common.h"
 #include "stages.h"
+#include "weights.h"
 
 namespace svf {
 namespace {
 
-// Appends the offsets of the weight rows that one input position adds under the first tap, for one group.
-uint32_t* active_rows(const Conv& c, const int32_t* words, int group, uint32_t stride, uint32_t* end) {
-  const int first = group * c.group_in, last = first + c.group_in;  // channels
-  for (int w = first / 32; w * 32 < last; ++w) {
-    uint32_t bits = static_cast<uint32_t>(words[w]);
-    if (w * 32 < first) bits &= ~0u << (first - w * 32);
-    if (w * 32 + 32 > last) bits &= ~0u >> (w * 32 + 32 - last);
-    // Modulo 2^32: for a group that starts inside the word, bit 0 lies before the group's first row.
-    const uint32_t row = static_cast<uint32_t>(w * 32) - static_cast<uint32_t>(first);
-    end = Simd::append_rows(end, bits, row * stride, stride);
-  }
-  return end;
-}
-
-// Appends [from, to) + offset. Reads and writes up to kRowSlack entries past the ends.
-uint32_t* append_shifted(uint32_t* end, const uint32_t* from, const uint32_t* to, uint32_t offset) {
-  const Simd::I32 add = Simd::set32(static_cast<int32_t>(offset));
-  for (ptrdiff_t i = 0; i < to - from; i += Simd::kLanes32)
-    Simd::store32(reinterpret_cast<int32_t*>(end + i),
-                  Simd::add32(Simd::load32(reinterpret_cast<const int32_t*>(from + i)), add));
-  return end + (to - from);
-}
-
-// One pixel, kVectors * kLanes16 output channels starting at `weight`, `bias`, `shift` and y[index].
-template <int kVectors>
-void add_rows(const Conv& c, const int8_t* weight, const uint32_t* row, const uint32_t* end,
-              const Affine& affine, void* y, size_t index, int count) {
-  Simd::I32 wide[2 * kVectors];
-  for (int v = 0; v < 2 * kVectors; ++v) wide[v] = Simd::zero32();
-  do {
-    Simd::I16 sum[kVectors];
-    for (int v = 0; v < kVectors; ++v) sum[v] = Simd::zero16();
-    const uint32_t* stop = end - row > kMaxInt16Adds ? row + kMaxInt16Adds : end;
-    for (; row != stop; ++row)
-      for (int v = 0; v < kVectors; ++v)
-        sum[v] = Simd::add16(sum[v], Simd::widen_s8(weight + *row + v * Simd::kLanes16));
-    for (int v = 0; v < kVectors; ++v) {
-      wide[2 * v] = Simd::add32(wide[2 * v], Simd::low32(sum[v]));
-      wide[2 * v + 1] = Simd::add32(wide[2 * v + 1], Simd::high32(sum[v]));
-    }
-  } while (row != end);
-  for (int v = 0; v < 2 * kVectors; ++v) {
-    const int lane = v * Simd::kLanes32;
-    store_lanes(c, y, index + lane, rescale(wide[v], affine + lane), count - lane);
-  }
-}
-
-constexpr int kPixelTile = 32;  // output pixels whose row lists are kept while weights are read
-
-struct Lists {
-  const uint32_t* from[kPixelTile];
-  const uint32_t* to[kPixelTile];
+// Output positions of one task, and the words that it computes.
+struct SpikeTile {
+  int oy, ox, lines, columns, word, word_end;
 };
 
-// All output channels of one group, for output pixels [begin, begin + pixels).
-void add_tile(const SpikeConvArgs& a, const Columns& columns, int group, size_t begin, int pixels,
-              const Lists& lists) {
-  const Conv& c = a.conv;
-  const int width = columns.group_width;
-  for (int done = 0; done < width;) {
-    int vectors = min_of((width - done) / Simd::kLanes16, Simd::kBlockVectors);
-    int first = done;
-    if (vectors == 0) {  // the last block overlaps the one before it
-      vectors = 1;
-      first = width - Simd::kLanes16;
-    }
-    const int column = group * width + first, count = c.group_out - first;
-    const int8_t* weight = columns.weight + column;
-    const Affine affine = columns.affine + column;
-    static_assert(Simd::kBlockVectors == 4, "one case per number of vectors");
-    const auto run = vectors == 4   ? add_rows<4>
-                     : vectors == 3 ? add_rows<3>
-                     : vectors == 2 ? add_rows<2>
-                                    : add_rows<1>;
-    size_t index = begin * c.out_channels + static_cast<size_t>(group) * c.group_out + first;
-    for (int i = 0; i < pixels; ++i, index += c.out_channels)
-      run(c, weight, lists.from[i], lists.to[i], affine, a.y, index, count);
-    done = first + vectors * Simd::kLanes16;
+// How the output is cut into tasks.
+class SpikeTiles {
+ public:
+  SpikeTiles(const Conv& c, bool parallel) : conv_(c) {
+    columns_ = parts(c.out_w, kColumns);
+    const int64_t positions = static_cast<int64_t>(c.out_h) * c.out_w;
+    const int target = parallel && positions < 4 * kPositions ? kPositions / 2 : kPositions;
+    const int width = (c.out_w + columns_ - 1) / columns_;
+    lines_ = parts(c.out_h, max_of(1, target / width));
+    // Too few tiles to share: words are shared out too, each part reading all inputs.
+    const int tiles = lines_ * columns_, words = out_words(c);
+    words_ = parallel && c.groups == 1 && tiles < kTasks ? min_of(words, (kTasks + tiles - 1) / tiles) : 1;
+    if (c.kernel_h * c.kernel_w == 1 && tiles > 1) words_ = 1;  // reading them costs as much as the sums
   }
-}
+  size_t count() const { return static_cast<size_t>(lines_) * columns_ * words_; }
+  SpikeTile at(size_t i) const {
+    const int word = static_cast<int>(i % words_), words = out_words(conv_);
+    const int column = static_cast<int>(i / words_ % columns_),
+              line = static_cast<int>(i / words_ / columns_);
+    const int oy = cut(conv_.out_h, lines_, line), ox = cut(conv_.out_w, columns_, column);
+    return {oy,
+            ox,
+            cut(conv_.out_h, lines_, line + 1) - oy,
+            cut(conv_.out_w, columns_, column + 1) - ox,
+            cut(words, words_, word),
+            cut(words, words_, word + 1)};
+  }
 
-// Output lines [oy, oy_end) of frame t. An input position's row list is made once and then joined under every
-// tap.
-bool spike_lines(const SpikeConvArgs& a, const Columns& columns, int t, int oy, int oy_end) {
+ private:
+  static constexpr int kColumns = 32, kPositions = 64, kTasks = 4;
+  static int parts(int size, int most) { return (size + most - 1) / most; }
+  static int cut(int size, int parts, int part) {
+    return static_cast<int>(static_cast<int64_t>(size) * part / parts);
+  }
+
+  const Conv& conv_;
+  int columns_, lines_, words_;
+};
+
+struct SpikeWeights {
+  const char* dense;    // null: no tile is computed densely
+  const int8_t* event;  // with rows of event_stride
+};
+
+bool spike_tile(const SpikeConvArgs& a, const SpikeWeights& weights, const Epilogue& epilogue,
+                const SpikeTile& tile) {
   const Conv& c = a.conv;
-  const int first_line = min_of(c.height, max_of(0, oy * c.stride_h - c.pad_h));
-  const int last_line = min_of(c.height, (oy_end - 1) * c.stride_h - c.pad_h + c.kernel_h);
-  const size_t positions = static_cast<size_t>(max_of(0, last_line - first_line)) * c.width;
-  const size_t taps = static_cast<size_t>(c.kernel_h) * c.kernel_w;
-  const size_t most = static_cast<size_t>(c.group_in) * c.levels;  // rows of a position
-  Scratch<uint32_t> rows(positions * most + kRowSlack);
-  Scratch<size_t> starts(positions + 1);
-  Scratch<uint32_t> joined(taps == 1 ? 0 : kPixelTile * taps * most + kRowSlack);
-  if (!rows.ok() || !starts.ok() || !joined.ok()) return false;
-  const int32_t* words = a.x + (static_cast<size_t>(t) * c.height + first_line) * c.width * c.in_words;
-  const size_t pixels_end = static_cast<size_t>(oy_end) * c.out_w;
-  for (int g = 0; g < c.groups; ++g) {
-    uint32_t* end = rows.get();
-    for (size_t i = 0; i < positions; ++i) {
-      starts[i] = static_cast<size_t>(end - rows.get());
-      for (int level = 0; level < c.levels; ++level)
-        end = active_rows(c, words + level * c.plane + i * c.in_words, g, columns.stride, end);
-    }
-    starts[positions] = static_cast<size_t>(end - rows.get());
-    for (size_t begin = static_cast<size_t>(oy) * c.out_w; begin < pixels_end; begin += kPixelTile) {
-      const int pixels = static_cast<int>(min_of<size_t>(kPixelTile, pixels_end - begin));
-      Lists lists;
-      uint32_t* next = joined.get();
-      for (int i = 0; i < pixels; ++i) {
-        const int y0 = static_cast<int>((begin + i) / c.out_w) * c.stride_h - c.pad_h;
-        const int x0 = static_cast<int>((begin + i) % c.out_w) * c.stride_w - c.pad_w;
-        lists.from[i] = lists.to[i] = next;
-        for (int ky = max_of(0, -y0); ky < min_of(c.kernel_h, c.height - y0); ++ky)
-          for (int kx = max_of(0, -x0); kx < min_of(c.kernel_w, c.width - x0); ++kx) {
-            const size_t position = static_cast<size_t>(y0 + ky - first_line) * c.width + (x0 + kx);
-            const uint32_t *from = rows.get() + starts[position], *to = rows.get() + starts[position + 1];
-            if (taps == 1) {  // read in place
-              lists.from[i] = from;
-              lists.to[i] = to;
-            } else {
-              const uint32_t tap = static_cast<uint32_t>((ky * c.kernel_w + kx) * c.group_in);
-              lists.to[i] = next = append_shifted(next, from, to, tap * columns.stride);
-            }
-          }
+  const int positions = tile.lines * tile.columns, words = tile.word_end - tile.word;
+  const bool may_be_dense = weights.dense != nullptr, may_be_event = c.density != SVF_DENSE || !may_be_dense;
+  const size_t word_size = dense_word_size(c);
+  // Event-driven sums of all groups lie side by side; a group's last vector may reach over the next one.
+  const size_t acc_step =
+      may_be_event ? static_cast<size_t>(words) * kWordChannels + kMaxLanes : kWordChannels;
+  Scratch<int32_t> acc(positions * acc_step);
+  Scratch<int32_t> u(epilogue.has_lif() ? static_cast<size_t>(words) * positions * kWordChannels : 0);
+  CountedTile counted(c, may_be_dense ? tile.lines : 1, may_be_dense ? tile.columns : 1);
+  ActiveTile active(c, tile.lines, tile.columns);
+  if (!acc.ok() || !u.ok() || !counted.ok() || !active.ok()) return false;
+  if (epilogue.has_lif())
+    memset(u.get(), 0, static_cast<size_t>(words) * positions * kWordChannels * sizeof(int32_t));
+  for (int t = 0; t < c.frames; ++t) {
+    const auto finish = [&](int word, const int32_t* sums, size_t step) {
+      int32_t* membranes = epilogue.has_lif()
+                               ? u.get() + static_cast<size_t>(word - tile.word) * positions * kWordChannels
+                               : nullptr;
+      const size_t column = static_cast<size_t>(tile.columns);
+      for (int line = 0; line < tile.lines; ++line)
+        epilogue.finish({sums + line * column * step, step,
+                         membranes == nullptr ? nullptr : membranes + line * column * kWordChannels, word,
+                         (static_cast<size_t>(t) * c.out_h + tile.oy + line) * c.out_w + tile.ox,
+                         tile.columns});
+    };
+    const size_t spikes = may_be_event ? active.spikes(a.x, t, tile.oy, tile.ox) : 0;
+    const bool dense =
+        may_be_dense && (!may_be_event ||
+                         (c.density == SVF_AUTO && spikes * 100 > active.inputs() * SmallDot::kEventPercent));
+    if (dense) {
+      counted.fill(a.x, t, tile.oy, tile.ox);
+      for (int word = tile.word; word < tile.word_end; ++word) {
+        counted.multiply(weights.dense + word * word_size, tile.lines, tile.columns, acc.get());
+        finish(word, acc.get(), kWordChannels);
       }
-      const size_t frame = static_cast<size_t>(t) * c.out_h * c.out_w;
-      add_tile(a, columns, g, frame + begin, pixels, lists);
+      continue;
     }
+    const int width = event_width(c);
+    for (int g = 0; g < c.groups; ++g) {
+      if (!active.fill(a.x, t, tile.oy, tile.ox, g, spikes)) return false;
+      const int first = tile.word * kWordChannels;
+      const int8_t* weight = weights.event + static_cast<size_t>(g) * width + first;
+      const int columns = c.groups == 1 ? min_of(width - first, words * kWordChannels) : width;
+      if (!active.add(weight, columns, acc.get() + static_cast<size_t>(g) * c.group_out, acc_step))
+        return false;
+    }
+    for (int word = tile.word; word < tile.word_end; ++word)
+      finish(word, acc.get() + static_cast<size_t>(word - tile.word) * kWordChannels, acc_step);
   }
   return true;
 }
 
 bool spike_conv2d(const SpikeConvArgs& a, const svf_parallel* parallel) {
-  if (a.lif != nullptr) return convolve_in_stages(a, spike_conv2d, lif, parallel);
   const Conv& c = a.conv;
-  if (c.group_in == 1 && c.group_out == 1) return depthwise_spikes(a, parallel);
-  const Columns columns(c, a.weight, a.bias, a.shift, Simd::kLanes16);
-  if (!columns.ok()) return false;
-  const int lines = min_of(c.out_h, max_of(1, kPixelTile / c.out_w));  // a task
-  const int tasks = (c.out_h + lines - 1) / lines;                     // a frame
-  return for_each(parallel, static_cast<size_t>(c.frames) * tasks, [&](size_t i) {
-    const int oy = static_cast<int>(i % tasks) * lines;
-    return spike_lines(a, columns, static_cast<int>(i / tasks), oy, min_of(c.out_h, oy + lines));
-  });
+  if (is_depthwise(c))
+    return a.lif == nullptr ? depthwise_spikes(a, parallel)
+                            : convolve_in_stages(a, depthwise_spikes, lif, parallel);
+  Scratch<char> made(a.prepared == nullptr ? weights_size(c, true) : 0);
+  const Epilogue epilogue(c.out_channels, static_cast<size_t>(c.frames) * c.out_h * c.out_w, a.bias, a.shift,
+                          a.y, c.saturate, a.lif);
+  if (!made.ok() || !epilogue.ok()) return false;
+  const bool may_be_dense = c.groups == 1 && c.density != SVF_EVENT;
+  if (a.prepared == nullptr) {
+    if (may_be_dense) prepare_dense(c, a.weight, made.get());
+    if (event_weights_size(c) != 0 && !(may_be_dense && c.density == SVF_DENSE))
+      prepare_event(c, a.weight, made.get() + dense_weights_size(c));
+  }
+  const char* prepared = a.prepared == nullptr ? made.get() : static_cast<const char*>(a.prepared);
+  const SpikeWeights weights{may_be_dense ? prepared : nullptr,
+                             event_weights_size(c) == 0
+                                 ? a.weight
+                                 : reinterpret_cast<const int8_t*>(prepared) + dense_weights_size(c)};
+  const bool shared = parallel != nullptr && parallel->for_each != nullptr;
+  const SpikeTiles tiles(c, shared);
+  return for_each(parallel, tiles.count(),
+                  [&](size_t i) { return spike_tile(a, weights, epilogue, tiles.at(i)); });
 }
 
 }  // namespace

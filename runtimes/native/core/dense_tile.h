@@ -1,0 +1,201 @@
+// Spikes counted into small integers, 0..levels, and multiplied with all weights by dot products: the dense
+// form of a spike convolution, for one word (32 output channels) and the positions of a tile.
+#ifndef SVF_DENSE_TILE_H
+#define SVF_DENSE_TILE_H
+
+#include <utility>
+
+#include "epilogue.h"
+
+namespace svf {
+namespace {
+
+constexpr size_t kQuadBytes = kWordChannels * sizeof(int32_t);  // weights of kDepth inputs x 32 channels
+
+// Input channels of a position, rounded up to whole dot products.
+int padded_inputs(const Conv& c) {
+  return (c.in_channels + SmallDot::kDepth - 1) / SmallDot::kDepth * SmallDot::kDepth;
+}
+
+// Bytes of the weights of one word: [kernel_h, kernel_w, padded_inputs / kDepth, 32, kDepth].
+size_t dense_word_size(const Conv& c) {
+  return static_cast<size_t>(c.kernel_h) * c.kernel_w * (padded_inputs(c) / SmallDot::kDepth) * kQuadBytes;
+}
+
+int out_words(const Conv& c) { return (c.out_channels + kWordChannels - 1) / kWordChannels; }
+
+// Of all words; convolutions in groups have no dense form.
+size_t dense_weights_size(const Conv& c) { return c.groups == 1 ? out_words(c) * dense_word_size(c) : 0; }
+
+// [out_words, dense_word_size], zeros beyond the channels.
+void prepare_dense(const Conv& c, const int8_t* weight, void* prepared) {
+  constexpr int kDepth = SmallDot::kDepth;
+  static const int8_t zeros[kWordChannels] = {};
+  SmallDot::Weight* out = static_cast<SmallDot::Weight*>(prepared);
+  const int taps = c.kernel_h * c.kernel_w;
+  for (int word = 0; word < out_words(c); ++word) {
+    const int width = min_of(kWordChannels, c.out_channels - word * kWordChannels);
+    for (int tap = 0; tap < taps; ++tap)
+      for (int ci = 0; ci < c.in_channels; ci += kDepth, out += kWordChannels * kDepth) {
+        const int8_t* rows[kDepth];
+        int8_t tail[kDepth][kWordChannels];
+        for (int i = 0; i < kDepth; ++i) {
+          if (ci + i >= c.in_channels) {
+            rows[i] = zeros;
+            continue;
+          }
+          rows[i] = weight + (static_cast<size_t>(tap) * c.in_channels + ci + i) * c.out_channels +
+                    static_cast<size_t>(word) * kWordChannels;
+          if (width == kWordChannels) continue;
+          memset(tail[i], 0, kWordChannels);
+          memcpy(tail[i], rows[i], static_cast<size_t>(width));
+          rows[i] = tail[i];
+        }
+        for (int lane = 0; lane < kWordChannels; ++lane)
+          for (int i = 0; i < kDepth; ++i) out[lane * kDepth + i] = rows[i][lane];
+      }
+  }
+}
+
+// The sums of kPixels positions x kVectors * kLanes32 channels. A position's inputs are `runs` runs of
+// `steps` dot products each, `run_step` inputs apart. kFlush: sums are widened every `most` dot products.
+template <int kPixels, int kVectors, bool kFlush>
+void dense_pixels(const SmallDot::Input* const* from, size_t run_step, int runs, int steps,
+                  const char* weight, int most, int32_t* acc) {
+  SmallDot::Sum sum[kPixels][kVectors];
+  Simd::I32 wide[kPixels][kVectors];
+  for (int i = 0; i < kPixels; ++i)
+    for (int v = 0; v < kVectors; ++v) {
+      sum[i][v] = SmallDot::zero();
+      if (kFlush) wide[i][v] = Simd::zero32();
+    }
+  const SmallDot::Input* x[kPixels];
+  for (int i = 0; i < kPixels; ++i) x[i] = from[i];
+  auto flush = [&] {
+    for (int i = 0; i < kPixels; ++i)
+      for (int v = 0; v < kVectors; ++v) {
+        wide[i][v] = Simd::add32(wide[i][v], SmallDot::total(sum[i][v]));
+        sum[i][v] = SmallDot::zero();
+      }
+  };
+  int room = most;
+  for (int run = 0; run < runs; ++run) {
+    for (int step = 0; step < steps;) {
+      int stop = steps;
+      if (kFlush) {
+        stop = min_of(steps, step + room);
+        room -= stop - step;
+      }
+      for (; step < stop; ++step, weight += kQuadBytes) {
+        SmallDot::Lanes w[kVectors];
+        for (int v = 0; v < kVectors; ++v) w[v] = SmallDot::load(weight + v * sizeof(SmallDot::Lanes));
+        for (int i = 0; i < kPixels; ++i) {
+          const SmallDot::Lanes value = SmallDot::broadcast(x[i] + step * SmallDot::kDepth);
+          for (int v = 0; v < kVectors; ++v) sum[i][v] = SmallDot::add(sum[i][v], value, w[v]);
+        }
+      }
+      if (kFlush && room == 0) {
+        flush();
+        room = most;
+      }
+    }
+    for (int i = 0; i < kPixels; ++i) x[i] += run_step;
+  }
+  for (int i = 0; i < kPixels; ++i)
+    for (int v = 0; v < kVectors; ++v) {
+      Simd::I32 total = SmallDot::total(sum[i][v]);
+      if (kFlush) total = Simd::add32(wide[i][v], total);
+      Simd::store32(acc + i * kWordChannels + v * Simd::kLanes32, total);
+    }
+}
+
+typedef void (*DensePixels)(const SmallDot::Input* const*, size_t, int, int, const char*, int, int32_t*);
+
+template <int kVectors, bool kFlush, int... kPixels>
+constexpr void list_dense_pixels(DensePixels* table, std::integer_sequence<int, kPixels...>) {
+  ((table[kPixels + 1] = dense_pixels<kPixels + 1, kVectors, kFlush>), ...);
+}
+
+// The micro-kernel of each number of positions, 1 to kSpikePixels.
+template <bool kFlush>
+struct DensePixelsOf {
+  DensePixels of[SmallDot::kSpikePixels + 1] = {};
+  DensePixelsOf() {
+    list_dense_pixels<SmallDot::kSpikeVectors, kFlush>(
+        of, std::make_integer_sequence<int, SmallDot::kSpikePixels>());
+  }
+};
+
+// The inputs under an output tile as small integers, zero outside the frame: [rows, columns, padded_inputs].
+class CountedTile {
+ public:
+  CountedTile(const Conv& c, int lines, int columns)
+      : conv_(c),
+        rows_((lines - 1) * c.stride_h + c.kernel_h),
+        columns_((columns - 1) * c.stride_w + c.kernel_w),
+        depth_(static_cast<size_t>(padded_inputs(c))),
+        size_(static_cast<size_t>(rows_) * columns_ * depth_ + kWordChannels),
+        data_(size_) {
+    if (data_.ok()) memset(data_.get(), 0, size_ * sizeof(SmallDot::Input));
+  }
+  bool ok() const { return data_.ok(); }
+
+  // What frame t has at the window of the output position (oy, ox). Every call must have the same window:
+  // what lies outside the frame stays zero.
+  void fill(const int32_t* x, int t, int oy, int ox) {
+    const Conv& c = conv_;
+    const int y0 = oy * c.stride_h - c.pad_h, x0 = ox * c.stride_w - c.pad_w;
+    const int first = max_of(0, -x0), last = min_of(columns_, c.width - x0);
+    for (int row = max_of(0, -y0); row < min_of(rows_, c.height - y0); ++row) {
+      const int32_t* words =
+          x + ((static_cast<size_t>(t) * c.height + y0 + row) * c.width + x0 + first) * c.in_words;
+      SmallDot::Input* out = data_.get() + (static_cast<size_t>(row) * columns_ + first) * depth_;
+      // A last word that is not full writes zeros over the next position, which comes after it or is zero.
+      for (int i = first; i < last; ++i, out += depth_)
+        for (int w = 0; w < c.in_words; ++w, ++words)
+          SmallDot::counts(words, c.levels, c.plane, out + w * kWordChannels);
+    }
+  }
+
+  // Sums of one word for the tile's output positions: acc [lines * columns, 32].
+  void multiply(const char* weight, int lines, int columns, int32_t* acc) const {
+    static const DensePixelsOf<false> whole;
+    static const DensePixelsOf<true> flushed;
+    const Conv& c = conv_;
+    const size_t run_step = columns_ * depth_;
+    const int steps = static_cast<int>(c.kernel_w * depth_ / SmallDot::kDepth);
+    const int most = SmallDot::most_adds(c.levels);
+    const DensePixels* run = most < c.kernel_h * steps ? flushed.of : whole.of;
+    const int total = lines * columns;
+    const int chunks = (total + SmallDot::kSpikePixels - 1) / SmallDot::kSpikePixels;
+    int line = 0, column = 0;
+    for (int chunk = 0, done = 0; chunk < chunks; ++chunk) {
+      const int end = static_cast<int>(static_cast<int64_t>(total) * (chunk + 1) / chunks);
+      const SmallDot::Input* from[SmallDot::kSpikePixels];
+      for (int i = 0; i < end - done; ++i) {
+        from[i] = data_.get() + (static_cast<size_t>(line) * c.stride_h * columns_ +
+                                 static_cast<size_t>(column) * c.stride_w) *
+                                    depth_;
+        if (++column == columns) {
+          column = 0;
+          ++line;
+        }
+      }
+      constexpr int kLanes = SmallDot::kSpikeVectors * Simd::kLanes32;
+      for (int lane = 0; lane < kWordChannels; lane += kLanes)
+        run[end - done](from, run_step, c.kernel_h, steps, weight + lane * sizeof(int32_t), most,
+                        acc + static_cast<size_t>(done) * kWordChannels + lane);
+      done = end;
+    }
+  }
+
+ private:
+  const Conv& conv_;
+  int rows_, columns_;
+  size_t depth_, size_;
+  Scratch<SmallDot::Input> data_;
+};
+
+}  // namespace
+}  // namespace svf
+#endif

@@ -1,0 +1,217 @@
+// Adds the weight rows of the active inputs, once for each thermometer plane that has them set: the
+// event-driven form of a spike convolution, for the positions of a tile.
+#ifndef SVF_EVENT_TILE_H
+#define SVF_EVENT_TILE_H
+
+#include "simd_common.h"
+
+namespace svf {
+namespace {
+
+// Output channels of a group in the rows of weights that are added: whole vectors.
+int event_width(const Conv& c) {
+  return (c.group_out + Simd::kLanes16 - 1) / Simd::kLanes16 * Simd::kLanes16;
+}
+
+uint32_t event_stride(const Conv& c) { return static_cast<uint32_t>(event_width(c)) * c.groups; }
+
+// Bytes of those rows, [kernel_h, kernel_w, group_in, groups, event_width]; 0: the weights are so already.
+size_t event_weights_size(const Conv& c) {
+  if (event_width(c) == c.group_out) return 0;
+  return static_cast<size_t>(c.kernel_h) * c.kernel_w * c.group_in * event_stride(c);
+}
+
+void prepare_event(const Conv& c, const int8_t* weight, void* prepared) {
+  const size_t groups = static_cast<size_t>(c.kernel_h) * c.kernel_w * c.group_in * c.groups;
+  const size_t from = static_cast<size_t>(c.group_out), to = static_cast<size_t>(event_width(c));
+  int8_t* out = static_cast<int8_t*>(prepared);
+  for (size_t i = 0; i < groups; ++i) {
+    memcpy(out + i * to, weight + i * from, from);
+    memset(out + i * to + from, 0, to - from);
+  }
+}
+
+// Memory that grows; what was in it is lost then.
+template <typename T>
+class Growing {
+ public:
+  ~Growing() { release_scratch(data_, count_ * sizeof(T)); }
+  Growing() = default;
+  Growing(const Growing&) = delete;
+  Growing& operator=(const Growing&) = delete;
+  bool reserve(size_t count) {
+    if (count <= count_) return true;
+    release_scratch(data_, count_ * sizeof(T));
+    data_ = static_cast<T*>(allocate_scratch(count * sizeof(T)));
+    count_ = data_ == nullptr ? 0 : count;
+    return data_ != nullptr;
+  }
+  T* get() { return data_; }
+
+ private:
+  T* data_ = nullptr;
+  size_t count_ = 0;
+};
+
+// Appends the offsets of the weight rows that one input position adds under the first tap, for one group.
+uint32_t* active_rows(const Conv& c, const int32_t* words, int group, uint32_t stride, uint32_t* end) {
+  const int first = group * c.group_in, last = first + c.group_in;  // channels
+  for (int w = first / 32; w * 32 < last; ++w) {
+    uint32_t bits = static_cast<uint32_t>(words[w]);
+    if (w * 32 < first) bits &= ~0u << (first - w * 32);
+    if (w * 32 + 32 > last) bits &= ~0u >> (w * 32 + 32 - last);
+    // Modulo 2^32: for a group that starts inside the word, bit 0 lies before the group's first row.
+    const uint32_t row = static_cast<uint32_t>(w * 32) - static_cast<uint32_t>(first);
+    end = Simd::append_rows(end, bits, row * stride, stride);
+  }
+  return end;
+}
+
+// Appends [from, to) + offset. Reads and writes up to kRowSlack entries past the ends.
+uint32_t* append_shifted(uint32_t* end, const uint32_t* from, const uint32_t* to, uint32_t offset) {
+  const Simd::I32 add = Simd::set32(static_cast<int32_t>(offset));
+  for (ptrdiff_t i = 0; i < to - from; i += Simd::kLanes32)
+    Simd::store32(reinterpret_cast<int32_t*>(end + i),
+                  Simd::add32(Simd::load32(reinterpret_cast<const int32_t*>(from + i)), add));
+  return end + (to - from);
+}
+
+// One position, kVectors * kLanes16 output channels.
+template <int kVectors>
+void add_rows(const int8_t* weight, const uint32_t* row, const uint32_t* end, int32_t* acc) {
+  Simd::I32 wide[2 * kVectors];
+  for (int v = 0; v < 2 * kVectors; ++v) wide[v] = Simd::zero32();
+  do {
+    Simd::I16 sum[kVectors];
+    for (int v = 0; v < kVectors; ++v) sum[v] = Simd::zero16();
+    const uint32_t* stop = end - row > kMaxInt16Adds ? row + kMaxInt16Adds : end;
+    for (; row != stop; ++row)
+      for (int v = 0; v < kVectors; ++v)
+        sum[v] = Simd::add16(sum[v], Simd::widen_s8(weight + *row + v * Simd::kLanes16));
+    for (int v = 0; v < kVectors; ++v) {
+      wide[2 * v] = Simd::add32(wide[2 * v], Simd::low32(sum[v]));
+      wide[2 * v + 1] = Simd::add32(wide[2 * v + 1], Simd::high32(sum[v]));
+    }
+  } while (row != end);
+  for (int v = 0; v < 2 * kVectors; ++v) Simd::store32(acc + v * Simd::kLanes32, wide[v]);
+}
+
+// The rows that are active under an output tile, for one group.
+class ActiveTile {
+ public:
+  ActiveTile(const Conv& c, int lines, int columns)
+      : conv_(c),
+        lines_(lines),
+        columns_(columns),
+        in_rows_((lines - 1) * c.stride_h + c.kernel_h),
+        in_columns_((columns - 1) * c.stride_w + c.kernel_w),
+        starts_(static_cast<size_t>(in_rows_) * in_columns_ + 1) {}
+  bool ok() const { return starts_.ok(); }
+
+  // How many bits of all planes are set in the window of frame t under the output position (oy, ox).
+  size_t spikes(const int32_t* x, int t, int oy, int ox) const {
+    size_t count = 0;
+    over_lines(x, t, oy, ox, [&](int, int, int positions, const int32_t* words) {
+      for (int level = 0; level < conv_.levels; ++level, words += conv_.plane)
+        for (int i = 0; i < positions * conv_.in_words; ++i)
+          count += static_cast<size_t>(__builtin_popcount(static_cast<uint32_t>(words[i])));
+    });
+    return count;
+  }
+  // Inputs in the window, inside the frame or not.
+  size_t inputs() const { return static_cast<size_t>(in_rows_) * in_columns_ * conv_.in_channels; }
+
+  // Lists the active rows; `spikes` is at least their number.
+  bool fill(const int32_t* x, int t, int oy, int ox, int group, size_t spikes) {
+    if (!rows_.reserve(spikes + kRowSlack)) return false;
+    const uint32_t stride = event_stride(conv_);
+    uint32_t* end = rows_.get();
+    size_t position = 0;
+    longest_ = 0;
+    over_lines(x, t, oy, ox, [&](int row, int first, int positions, const int32_t* words) {
+      const size_t at = static_cast<size_t>(row) * in_columns_ + first;
+      for (; position <= at; ++position) starts_[position] = static_cast<size_t>(end - rows_.get());
+      for (int i = 0; i < positions; ++i, words += conv_.in_words) {
+        const uint32_t* begin = end;
+        for (int level = 0; level < conv_.levels; ++level)
+          end = active_rows(conv_, words + level * conv_.plane, group, stride, end);
+        longest_ = max_of(longest_, static_cast<size_t>(end - begin));
+        starts_[position++] = static_cast<size_t>(end - rows_.get());
+      }
+    });
+    for (; position <= static_cast<size_t>(in_rows_) * in_columns_; ++position)
+      starts_[position] = static_cast<size_t>(end - rows_.get());
+    return true;
+  }
+
+  // Sums of `width` channels, whole vectors of kLanes16, from the weight column on: acc [lines * columns,
+  // step].
+  bool add(const int8_t* weight, int width, int32_t* acc, size_t step) {
+    const Conv& c = conv_;
+    const bool join = c.kernel_h * c.kernel_w > 1;
+    if (join &&
+        !joined_.reserve(kPixels * static_cast<size_t>(c.kernel_h) * c.kernel_w * longest_ + kRowSlack))
+      return false;
+    const int total = lines_ * columns_;
+    for (int begin = 0; begin < total; begin += kPixels) {
+      const int pixels = min_of(kPixels, total - begin);
+      const uint32_t *from[kPixels], *to[kPixels];
+      uint32_t* next = joined_.get();
+      for (int i = 0; i < pixels; ++i) {
+        const size_t corner = static_cast<size_t>((begin + i) / columns_) * c.stride_h * in_columns_ +
+                              static_cast<size_t>((begin + i) % columns_) * c.stride_w;
+        if (!join) {  // read in place
+          from[i] = rows_.get() + starts_[corner];
+          to[i] = rows_.get() + starts_[corner + 1];
+          continue;
+        }
+        from[i] = next;
+        for (int ky = 0; ky < c.kernel_h; ++ky)
+          for (int kx = 0; kx < c.kernel_w; ++kx) {
+            const size_t position = corner + static_cast<size_t>(ky) * in_columns_ + kx;
+            const uint32_t tap = static_cast<uint32_t>((ky * c.kernel_w + kx) * c.group_in);
+            next = append_shifted(next, rows_.get() + starts_[position], rows_.get() + starts_[position + 1],
+                                  tap * event_stride(c));
+          }
+        to[i] = next;
+      }
+      for (int done = 0; done < width;) {
+        static_assert(Simd::kBlockVectors == 4, "one case per number of vectors");
+        const int vectors = min_of((width - done) / Simd::kLanes16, Simd::kBlockVectors);
+        const auto run = vectors == 4   ? add_rows<4>
+                         : vectors == 3 ? add_rows<3>
+                         : vectors == 2 ? add_rows<2>
+                                        : add_rows<1>;
+        for (int i = 0; i < pixels; ++i)
+          run(weight + done, from[i], to[i], acc + static_cast<size_t>(begin + i) * step + done);
+        done += vectors * Simd::kLanes16;
+      }
+    }
+    return true;
+  }
+
+ private:
+  static constexpr int kPixels = 32;  // output positions whose joined lists are kept while weights are read
+
+  // Calls with (row, first column, positions, words) for each line of the window that lies in the frame.
+  template <typename Line>
+  void over_lines(const int32_t* x, int t, int oy, int ox, const Line& line) const {
+    const Conv& c = conv_;
+    const int y0 = oy * c.stride_h - c.pad_h, x0 = ox * c.stride_w - c.pad_w;
+    const int first = max_of(0, -x0), last = min_of(in_columns_, c.width - x0);
+    for (int row = max_of(0, -y0); row < min_of(in_rows_, c.height - y0); ++row)
+      if (first < last)
+        line(row, first, last - first,
+             x + ((static_cast<size_t>(t) * c.height + y0 + row) * c.width + x0 + first) * c.in_words);
+  }
+
+  const Conv& conv_;
+  int lines_, columns_, in_rows_, in_columns_;
+  size_t longest_ = 0;
+  Scratch<size_t> starts_;  // of the positions of the window in rows_
+  Growing<uint32_t> rows_, joined_;
+};
+
+}  // namespace
+}  // namespace svf
+#endif
