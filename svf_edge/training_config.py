@@ -58,6 +58,8 @@ class TrainConfig(_Frozen):
     as on clips of four frames, which hardly differ."""
     float_phase: Phase
     qat_phase: Phase
+    initial: Path | None = None
+    """A float checkpoint of the same layers, whose weights the run starts from."""
     data: DataSource = SyntheticSource()
     """Where training clips come from (`svf_edge.data.source`)."""
     val_data: DataSource | None = None

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from svf_edge.errors import BadFile
 from svf_edge.model.config import model_config
 from svf_edge.model_store import load_model
 from svf_edge.quant import is_quantised
@@ -133,3 +134,17 @@ def test_the_image_phase_sees_as_many_frames_a_step(tmp_path: Path) -> None:
     assert images.model == model_config("tiny", frames=1, frame_size=(32, 32), levels=4, reset="soft")
     unlike = {"model", "batch_size", "stream_chunks"}
     assert images.model_dump(exclude=unlike) == config.model_dump(exclude=unlike)
+
+
+def test_a_run_starts_from_a_float_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(configuration(tmp_path, "image_phase=null"), tmp_path / "first")
+    initial = tmp_path / "first" / "float.safetensors"
+    changes = ("image_phase=null", "model.space_time=causal", "model.window=2", f"initial={initial}")
+    started = first_weights(monkeypatch)
+    train(configuration(tmp_path, *changes), tmp_path / "second")
+    for name, tensor in load_model(initial)[0].state_dict().items():
+        assert torch.equal(started["float"][name], tensor), name
+    foreign = configuration(tmp_path, *changes, "model.mlp_ratio=3")
+    with pytest.raises(BadFile, match=r"float\.safetensors: its layers are not those of images"):
+        train(foreign, tmp_path / "third")
+    assert not (tmp_path / "third").exists()

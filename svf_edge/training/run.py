@@ -148,6 +148,8 @@ def train(config: TrainConfig, folder: str | Path) -> Path:
     clips = validation_clips(config)
     dataset("train", config.calibration_clips, config, config.stream_chunks)
     terms = loss_terms(config)
+    if config.initial is not None:
+        start_model(config)
     _claim(folder, config)
     _clean(folder)
     torch.set_num_threads(config.threads)
@@ -175,8 +177,22 @@ def train(config: TrainConfig, folder: str | Path) -> Path:
 
 
 def start_model(config: TrainConfig) -> SpikeVideoFormer:
-    """The untrained model of a run: seeded, its head at the marginal distribution of the joints, every layer firing."""
-    return first_model(config, first_clips(config))
+    """The model a run starts from: with the weights of `initial`, or untrained.
+
+    An untrained one is seeded, its head at the marginal distribution of the joints, every layer firing. Raises
+    `BadFile` for a checkpoint of other layers.
+    """
+    if config.initial is None:
+        return first_model(config, first_clips(config))
+    model, (source, _) = SpikeVideoFormer(config.model), load_model(config.initial)
+    try:
+        model.load_state_dict(source.state_dict())
+    except RuntimeError as error:
+        raise BadFile(
+            f"{config.initial}: its layers are not those of {config.name}; give a float checkpoint (float.safetensors) "
+            "of a model with the same sizes"
+        ) from error
+    return model
 
 
 def fit(run: Run, model: SpikeVideoFormer, phase: Phase, name: PhaseName) -> SpikeVideoFormer:
