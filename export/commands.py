@@ -18,13 +18,24 @@ def export(
     clip: Annotated[
         list[Path] | None, typer.Option("--clip", help="Video whose first frames become a golden vector. Repeatable.")
     ] = None,
+    native: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--native",
+            help="Folder of native files for a device, such as kits/linux-aarch64, made by tools/device_kit.py. "
+            "Repeatable.",
+        ),
+    ] = None,
 ) -> None:
     """Export an integer program as a bundle: graphs, operator libraries, golden vectors.
 
     The exporters translate the program and never quantise again; a range proof of every accumulator comes first and
     refuses what a carrier could not hold exactly. Without --clip the golden vector is seeded noise.
 
-    Example: `svf-edge export program.safetensors -o bundle --clip person.mp4`
+    The bundle carries the operator libraries and svf-run as they were built on this machine; --native adds those of
+    other platforms, with the runtimes they need.
+
+    Example: `svf-edge export program.safetensors -o bundle --clip person.mp4 --native kits/linux-aarch64`
     """
     from rich.console import Console
 
@@ -36,14 +47,23 @@ def export(
     loaded = load_program(program)
     clips = golden_clips(loaded.frames, clip or [])
     with console.status("export") as status:
-        bundle = write_bundle(loaded, output, clips, targets=to or TARGETS, progress=lambda step: status.update(step))
+        bundle = write_bundle(
+            loaded,
+            output,
+            clips,
+            targets=to or TARGETS,
+            native=native or (),
+            progress=lambda step: status.update(step),
+        )
     for artefact in bundle.manifest.artefacts:
         size = bundle.manifest.files[artefact.path].size
         console.print(f"{artefact.runtime:12} {artefact.dialect:9} {size / 1e3:8.0f} kB  {output / artefact.path}")
     built = {library.name for library in bundle.manifest.libraries}
+    platforms = sorted({library.platform for library in bundle.manifest.libraries})
     missing = [name for name in LIBRARIES if name not in built]
     if missing:
         console.print(f"[yellow]without operator libraries that were not built here:[/] {', '.join(missing)}")
     if all(artefact.dialect != "packed" for artefact in bundle.manifest.artefacts):
         console.print("[yellow]portable graphs only:[/] packed operators take binary spikes (levels = 1)")
     console.print(f"bundle: {output} ({len(bundle.manifest.taps)} layers of spikes, golden: {', '.join(clips)})")
+    console.print(f"native files for: {', '.join(platforms) or 'no platform'}")

@@ -24,13 +24,18 @@ def find_library(name: str) -> Path:
 
     Raises `MissingLibrary` naming the folders looked at and the fix.
     """
+    return find_native(f"lib{name}.so")
+
+
+def find_native(file: str) -> Path:
+    """Path of a native file, for example `find_native("svf-run")`. Raises `MissingLibrary` as `find_library` does."""
     directories = search_directories()
     for directory in directories:
-        path = directory / f"lib{name}.so"
+        path = directory / file
         if path.is_file():
             return path
     looked = ", ".join(str(directory) for directory in directories)
     raise MissingLibrary(
-        f"lib{name}.so was not found (looked in: {looked}); build it with 'pip install --no-build-isolation -e .' "
+        f"{file} was not found (looked in: {looked}); build it with 'pip install --no-build-isolation -e .' "
         f"or set {DIRECTORY_VARIABLE} to the folder that holds it"
     )

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from svf_edge.errors import BadFile, MissingLibrary, MissingPackage, SvfError
-from svf_edge.packing import word_count
 from svf_edge.program import Program
 from svf_edge.runtimes.base import (
     Clip,
@@ -80,36 +79,18 @@ class OnnxRuntimeSession(Session):
 def with_taps(path: Path, program: Program, dialect: Dialect) -> bytes:
     """The model at `path` with the spikes of every LIF of `program` as further graph outputs, serialised.
 
-    Raises `BadFile` when the file is no ONNX model or lacks a LIF's tensor.
+    Raises `BadFile` when the file is no ONNX model or lacks a LIF's tensor, and `MissingPackage` without onnx.
     """
-    try:
-        import onnx
-    except ModuleNotFoundError as error:
-        raise MissingPackage("onnx", "onnx") from error
+    from svf_edge.export.onnx import add_taps  # raises MissingPackage
+
+    import onnx  # isort: skip
+
     try:
         model = onnx.load(path)
     except Exception as error:  # protobuf's DecodeError, or OSError
         raise BadFile(f"{path}: not a readable ONNX file ({_one_line(error)}); export the bundle again") from error
-    tensors = {name for node in model.graph.node for name in node.output}
-    present = {output.name for output in model.graph.output}
-    for lif in program.lifs:
-        if lif.name not in tensors:
-            raise BadFile(f"{path}: has no tensor '{lif.name}', so it was made from another program; export it again")
-        if lif.name not in present:
-            model.graph.output.append(_tap(program, lif.name, dialect))
+    add_taps(model, program, dialect, path)
     return bytes(model.SerializeToString())
-
-
-def _tap(program: Program, layer: str, dialect: Dialect) -> Any:
-    from onnx import TensorProto, helper
-
-    steps, channels, height, width = program.types[layer].shape
-    if dialect == "packed":
-        levels = program.types[layer].levels
-        planes = [levels] if levels > 1 else []
-        words = [*planes, steps, height, width, word_count(channels)]
-        return helper.make_tensor_value_info(layer, TensorProto.INT32, words)
-    return helper.make_tensor_value_info(layer, TensorProto.FLOAT, [steps, channels, height, width])
 
 
 def _one_line(error: Exception) -> str:

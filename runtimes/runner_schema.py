@@ -14,9 +14,6 @@ from svf_edge.runtimes.base import Result
 from svf_edge.runtimes.latency import Distribution, Judgement
 from svf_edge.runtimes.parity import OutputParity, Verdict
 
-PROGRAM = "svf-run"
-"""Name of the executable, and its `name` among a bundle's libraries."""
-
 
 class ExitCode(IntEnum):
     """How `svf-run` ends. Any failure also leaves one sentence on standard error."""
@@ -42,7 +39,7 @@ class RunnerMachine(Result):
 
 
 class RunnerInfo(Result):
-    """`svf-run info`: the program itself. `backends` are the runtimes it was built for, `reads` the versions it reads."""
+    """`svf-run info`: the program itself. `backends` are runtimes it was built for, `reads` the versions it reads."""
 
     svf_run: str
     machine: RunnerMachine
@@ -69,7 +66,7 @@ class RunnerCheck(Result):
 
 
 class RunnerLayer(Result):
-    """One layer's spikes: how many there can be, how many fired on the device, and whether their digest is the golden one.
+    """One layer's spikes: how many there can be, how many fired on the device, whether their digest is the golden one.
 
     `spikes` names a file with the device's words (int32, little endian, in row order) where they differ and `--spikes`
     was given.

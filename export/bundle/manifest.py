@@ -57,7 +57,7 @@ class Tap(_Entry):
 
 
 class Artefact(_Entry):
-    """A graph for one runtime. `tapped` is its twin that also returns spikes, where taps cannot be added on loading."""
+    """A graph for one runtime. `tapped` is its twin that also returns spikes, for who cannot add taps on loading."""
 
     runtime: RuntimeName
     dialect: Dialect
@@ -66,7 +66,7 @@ class Artefact(_Entry):
 
 
 class Library(_Entry):
-    """A native library, for a platform such as `linux-x86_64`."""
+    """A native library, or the program `svf-run`, for a platform such as `linux-x86_64`."""
 
     name: str
     platform: str

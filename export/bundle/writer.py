@@ -6,6 +6,7 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -28,14 +29,16 @@ from svf_edge.export.bundle.manifest import (
     OutputSpec,
     Tap,
 )
+from svf_edge.export.bundle.native import RUNNER, library_name, native_files
 from svf_edge.export.bundle.reader import PROGRAM, Bundle, read_manifest
-from svf_edge.export.libraries import find_library
+from svf_edge.export.libraries import find_native
 from svf_edge.files import atomic_write, sha256
 from svf_edge.packing import digest, pack_spikes
 from svf_edge.program import Program, run, save_program
 
 TARGETS = ("onnx", "executorch", "tensorrt")
 LIBRARIES = ("svf_core", "svf_ort", "svf_executorch", "svf_trt")
+_RUNNER_FILES = (RUNNER, "libsvf_run_executorch.so")
 
 Progress = Callable[[str], None]
 
@@ -65,9 +68,10 @@ class _Draft:
         from svf_edge.export.onnx import export_onnx
 
         for dialect in self.dialects:
-            path = f"onnx/{dialect}.onnx"
+            path, tapped = f"onnx/{dialect}.onnx", f"onnx/{dialect}.tap.onnx"
             export_onnx(self.program, dialect, self.folder / path)
-            self.artefacts.append(Artefact(runtime="onnxruntime", dialect=dialect, path=path))
+            export_onnx(self.program, dialect, self.folder / tapped, taps=True)
+            self.artefacts.append(Artefact(runtime="onnxruntime", dialect=dialect, path=path, tapped=tapped))
 
     def add_executorch(self) -> None:
         from svf_edge.export.executorch import export_executorch
@@ -86,16 +90,22 @@ class _Draft:
         self.artefacts.append(Artefact(runtime="tensorrt", dialect="qdq", path=path))
 
     def add_libraries(self) -> None:
-        target = f"lib/{host_platform()}"
-        for name in LIBRARIES:
-            try:
-                source = find_library(name)
-            except MissingLibrary:  # a graph still runs without it; a harness that needs it says so
-                continue
-            path = f"{target}/{source.name}"
-            (self.folder / target).mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, self.folder / path)
-            self.libraries.append(Library(name=name, platform=host_platform(), path=path))
+        """What was built here, for this platform."""
+        files = {}
+        for file in (*(f"lib{name}.so" for name in LIBRARIES), *_RUNNER_FILES):
+            # A graph still runs without what is missing; a harness that needs it says so.
+            with suppress(MissingLibrary):
+                files[library_name(file) or file] = find_native(file)
+        if files:
+            self.add_native(host_platform(), files)
+
+    def add_native(self, target: str, files: Mapping[str, Path]) -> None:
+        """Native files by name, for the platform `target`."""
+        (self.folder / "lib" / target).mkdir(parents=True, exist_ok=True)
+        for name, source in files.items():
+            path = f"lib/{target}/{source.name}"
+            shutil.copy(source, self.folder / path)  # with its mode: svf-run is a program
+            self.libraries.append(Library(name=name, platform=target, path=path))
 
     def add_golden(self, name: str, clip: NDArray[np.uint8]) -> None:
         trace = run(self.program, clip)
@@ -142,12 +152,16 @@ def write_bundle(
     clips: Mapping[str, NDArray[np.uint8]],
     *,
     targets: Sequence[str] = TARGETS,
+    native: Sequence[Path] = (),
     progress: Progress = lambda message: None,
 ) -> Bundle:
     """Export `program` for `targets` with golden vectors from `clips`; return the opened bundle.
 
     The bundle is built beside `folder` and moved into place when it is whole, so a failure leaves nothing behind and
     an older bundle at `folder` stays until it is replaced.
+
+    `native` are folders of native files for devices (`native_files`). The bundle also gets what was built on this
+    machine, unless one of them is for its platform.
 
     Raises `RangeError` (a carrier could be inexact), `UnsupportedInput` (a clip of another shape), `MissingPackage`
     (a target's exporter is not installed), or `SvfError` when `folder` exists and is not a bundle.
@@ -156,6 +170,7 @@ def write_bundle(
     unknown = [target for target in targets if target not in TARGETS]
     if unknown:
         raise SvfError(f"unknown target '{unknown[0]}'; choose from {', '.join(TARGETS)}")
+    kits = dict(native_files(kit) for kit in native)
     _check_replaceable(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
@@ -169,7 +184,10 @@ def write_bundle(
             if target in targets:
                 progress(f"export to {target}")
                 {"onnx": draft.add_onnx, "executorch": draft.add_executorch, "tensorrt": draft.add_tensorrt}[target]()
-        draft.add_libraries()
+        if host_platform() not in kits:
+            draft.add_libraries()
+        for target, files in kits.items():
+            draft.add_native(target, files)
         text = draft.manifest().model_dump_json(indent=1)
         (draft.folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
         _replace(folder, draft.folder, Path(scratch) / "previous")

@@ -13,6 +13,7 @@ try:
 
     from svf_edge.export.onnx.packed import packed_model
     from svf_edge.export.onnx.portable import portable_model
+    from svf_edge.export.onnx.taps import add_taps
 except ModuleNotFoundError as error:
     if error.name != "onnx":
         raise
@@ -21,14 +22,16 @@ except ModuleNotFoundError as error:
 BUILDERS = {"packed": packed_model, "portable": portable_model}
 
 
-def export_onnx(program: Program, dialect: str, path: str | Path) -> None:
-    """Write `program` as an ONNX file in `dialect` ("packed" or "portable"), atomically.
+def export_onnx(program: Program, dialect: str, path: str | Path, taps: bool = False) -> None:
+    """Write `program` as an ONNX file in `dialect` ("packed" or "portable"), atomically; `taps` calls `add_taps`.
 
     Raises `RangeError` when a carrier could be inexact and `UnsupportedInput` for more levels than the dialect takes.
     """
     model = BUILDERS[dialect](program)
+    if taps:
+        add_taps(model, program, dialect, path)
     with atomic_write(path) as temporary:
         onnx.save(model, temporary)
 
 
-__all__ = ["BUILDERS", "export_onnx", "packed_model", "portable_model"]
+__all__ = ["BUILDERS", "add_taps", "export_onnx", "packed_model", "portable_model"]

@@ -1,10 +1,10 @@
-"""Puts the C and C++ headers of ONNX Runtime into a folder: its wheel has none, Debian's development package does.
+"""Puts the headers of a library that this build needs into a folder, from Debian's development package.
 
-    python fetch_headers.py DESTINATION
+    python fetch_headers.py onnxruntime|nlohmann-json DESTINATION
 
 Works without root: apt is pointed at a private state folder, with the Debian mirror and the keys that this machine
 already uses, and the package is unpacked, not installed. apt checks the archive's signatures; the headers are then
-checked against the digests below. Prints what was done; exits with 1 and one sentence when it cannot be done.
+checked against the digest below. Prints what was done; exits with 1 and one sentence when it cannot be done.
 """
 
 from __future__ import annotations
@@ -14,30 +14,62 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 RELEASE = "trixie"
-PACKAGE = "libonnxruntime-dev"
-HEADERS = {
-    "onnxruntime_c_api.h": "7783e9664bdb0b1b36145b5c8587dd1bc9a399aa000edf2e3dd03003cafc6882",
-    "onnxruntime_cxx_api.h": "b3b27d6a6fced0725e3f188379cca008b1d7a456997684756374d4b388f2cf05",
-    "onnxruntime_cxx_inline.h": "7f448e994c732eacd9e49900365fefa8f1ac998a6d6eb78e5f4aab1b8d9d8900",
-    "onnxruntime_float16.h": "6c4db3d1954b266c4febe413351af86cac922e3448538e7e452e51d646e56a4a",
-}
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 TOOLS = ("apt-get", "dpkg-deb")
+
+
+@dataclass(frozen=True)
+class Headers:
+    """Files or folders `names` below `root` of a Debian package; `digest` is that of `tree_digest`."""
+
+    package: str
+    root: str
+    names: tuple[str, ...]
+    digest: str
+
+
+LIBRARIES = {
+    # Its wheel has none.
+    "onnxruntime": Headers(
+        "libonnxruntime-dev",
+        "usr/include/onnxruntime",
+        (
+            "onnxruntime_c_api.h",
+            "onnxruntime_cxx_api.h",
+            "onnxruntime_cxx_inline.h",
+            "onnxruntime_float16.h",
+        ),
+        "be261197ae7a773a17b392e909fefa769615c6b9973b063ca1058f806c867bf3",
+    ),
+    "nlohmann-json": Headers(
+        "nlohmann-json3-dev",
+        "usr/include",
+        ("nlohmann",),
+        "a26eabc8794b5b7c30b14843217c6efd158ce9187d2e61e9a984874adfcc2af0",
+    ),
+}
 
 
 class CannotFetch(Exception):
     """One sentence why the headers cannot be had."""
 
 
-def complete(folder: Path) -> bool:
-    """Whether `folder` holds every header, unchanged."""
-    return all(
-        (folder / name).is_file() and hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
-        for name, digest in HEADERS.items()
-    )
+def tree_digest(folder: Path) -> str:
+    """SHA-256 over the names and contents of all files below `folder`."""
+    total = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        total.update(f"{path.relative_to(folder).as_posix()} {content}\n".encode())
+    return total.hexdigest()
+
+
+def complete(folder: Path, headers: Headers) -> bool:
+    """Whether `folder` holds every header, unchanged, and nothing else."""
+    return tree_digest(folder) == headers.digest
 
 
 def _run(command: list[str], folder: Path) -> str:
@@ -58,8 +90,8 @@ def mirror(folder: Path) -> str:
     raise CannotFetch("no Debian mirror is set up for apt on this machine")
 
 
-def download(folder: Path) -> Path:
-    """Downloads and unpacks the package below `folder`; returns the folder of its headers."""
+def download(folder: Path, headers: Headers) -> Path:
+    """Downloads and unpacks the package below `folder`; returns the folder that has its headers."""
     for name in ("lists/partial", "cache/archives/partial", "unpacked"):
         (folder / name).mkdir(parents=True)
     (folder / "status").touch()
@@ -76,13 +108,13 @@ def download(folder: Path) -> Path:
     }
     apt = ["apt-get"] + [part for key, value in private.items() for part in ("-o", f"{key}={value}")]
     _run([*apt, "-qq", "update"], folder)
-    _run([*apt, "-qq", "download", PACKAGE], folder)
-    (archive,) = folder.glob(f"{PACKAGE}_*.deb")
+    _run([*apt, "-qq", "download", headers.package], folder)
+    (archive,) = folder.glob(f"{headers.package}_*.deb")
     _run(["dpkg-deb", "-x", str(archive), str(folder / "unpacked")], folder)
-    return folder / "unpacked" / "usr" / "include" / "onnxruntime"
+    return folder / "unpacked" / headers.root
 
 
-def fetch(destination: Path) -> None:
+def fetch(destination: Path, headers: Headers) -> None:
     """Fills `destination`, all or nothing. Raises `CannotFetch`."""
     for tool in TOOLS:
         if shutil.which(tool) is None:
@@ -91,29 +123,32 @@ def fetch(destination: Path) -> None:
         raise CannotFetch(f"Debian's archive keys are not in {KEYRING}")
     destination.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=destination.parent) as temporary:
-        headers = download(Path(temporary))
-        if not complete(headers):
-            raise CannotFetch(f"the headers in {PACKAGE} of {RELEASE} are not those this project was written for")
+        found = download(Path(temporary), headers)
         ready = Path(temporary) / "ready"
         ready.mkdir()
-        for name in HEADERS:
-            shutil.copy(headers / name, ready)
+        for name in headers.names:
+            (shutil.copytree if (found / name).is_dir() else shutil.copy)(found / name, ready / name)
+        if not complete(ready, headers):
+            raise CannotFetch(
+                f"the headers in {headers.package} of {RELEASE} are not those this project was written for"
+            )
         shutil.rmtree(destination, ignore_errors=True)
         ready.replace(destination)
 
 
 def main() -> int:
     """Command line; see the module's text."""
-    destination = Path(sys.argv[1]).resolve()
-    if complete(destination):
-        print(f"ONNX Runtime headers: already in {destination}")
+    library, destination = sys.argv[1], Path(sys.argv[2]).resolve()
+    headers = LIBRARIES[library]
+    if complete(destination, headers):
+        print(f"headers of {library}: already in {destination}")
         return 0
     try:
-        fetch(destination)
+        fetch(destination, headers)
     except (CannotFetch, OSError, subprocess.TimeoutExpired) as error:
-        print(f"ONNX Runtime headers: {error}", file=sys.stderr)
+        print(f"headers of {library}: {error}", file=sys.stderr)
         return 1
-    print(f"ONNX Runtime headers: fetched into {destination}")
+    print(f"headers of {library}: fetched into {destination}")
     return 0
 
 

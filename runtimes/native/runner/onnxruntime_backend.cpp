@@ -1,0 +1,87 @@
+#include "onnxruntime_backend.h"
+
+#define ORT_API_MANUAL_INIT
+#include <dlfcn.h>
+#include <onnxruntime_cxx_api.h>
+
+namespace svf {
+namespace {
+
+class OnnxSession : public Session {
+ public:
+  OnnxSession(const Ort::Env& env, const uint8_t* graph, size_t size, const Signature& signature,
+              const Ort::SessionOptions& options)
+      : session_(env, graph, size, options),
+        signature_(signature),
+        memory_(Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault)) {
+    for (const std::string& name : signature_.results) names_.push_back(name.c_str());
+  }
+
+  std::string run(const uint8_t* frames, std::vector<Tensor>& results) noexcept override {
+    try {
+      size_t count = 1;
+      for (const int64_t size : signature_.frames) count *= static_cast<size_t>(size);
+      const char* input = signature_.input.c_str();
+      // The session only reads its input.
+      const Ort::Value value = Ort::Value::CreateTensor<uint8_t>(memory_, const_cast<uint8_t*>(frames), count,
+                                                                 signature_.frames, 4);
+      values_ = session_.Run(Ort::RunOptions{nullptr}, &input, &value, 1, names_.data(), names_.size());
+      results.clear();
+      for (const Ort::Value& found : values_) {
+        const auto info = found.GetTensorTypeAndShapeInfo();
+        const ONNXTensorElementDataType element = info.GetElementType();
+        const Type type = element == ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32   ? Type::kInt32
+                          : element == ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT ? Type::kFloat
+                                                                           : Type::kOther;
+        results.push_back({type, info.GetShape(), found.GetTensorRawData()});
+      }
+      return "";
+    } catch (const std::exception& error) {
+      return std::string("ONNX Runtime stopped (") + error.what() + ")";
+    }
+  }
+
+ private:
+  Ort::Session session_;
+  Signature signature_;
+  Ort::MemoryInfo memory_;
+  std::vector<const char*> names_;
+  std::vector<Ort::Value> values_;
+};
+
+}  // namespace
+
+std::string OnnxRuntime::load(const std::string& path) {
+  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr) return dlerror();
+  using GetBase = const OrtApiBase* (*)();
+  const auto base = reinterpret_cast<GetBase>(dlsym(library, "OrtGetApiBase"));
+  const OrtApi* api = base == nullptr ? nullptr : base()->GetApi(ORT_API_VERSION);
+  if (api == nullptr)
+    return path + " is older than ONNX Runtime 1." + std::to_string(ORT_API_VERSION) +
+           ", which svf-run needs";
+  Ort::InitApi(api);
+  version_ = base()->GetVersionString();
+  return "";
+}
+
+Session* OnnxRuntime::open(const uint8_t* graph, size_t size, const Signature& signature, int threads,
+                           const std::optional<std::string>& operators, std::string& error) noexcept {
+  try {
+    // Sessions may outlive this call, and the environment must outlive them.
+    static const Ort::Env env(ORT_LOGGING_LEVEL_ERROR, "svf-run");
+    Ort::SessionOptions options;  // as in runtimes/onnxruntime.py
+    options.SetIntraOpNumThreads(threads);
+    options.SetInterOpNumThreads(1);
+    options.SetExecutionMode(ORT_SEQUENTIAL);
+    options.SetDeterministicCompute(true);
+    options.AddConfigEntry("session.force_spinning_stop", "1");
+    if (operators) options.RegisterCustomOpsLibrary(operators->c_str());
+    return new OnnxSession(env, graph, size, signature, options);
+  } catch (const std::exception& caught) {
+    error = std::string("ONNX Runtime cannot load it (") + caught.what() + ")";
+    return nullptr;
+  }
+}
+
+}  // namespace svf

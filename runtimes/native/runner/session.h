@@ -1,0 +1,41 @@
+// A loaded graph, whatever runtime runs it. Implementations may live in a library of their own, so nothing is
+// thrown across this interface.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace svf {
+
+enum class Type { kOther, kInt32, kFloat };
+
+// A result; `data` stays valid until the next run.
+struct Tensor {
+  Type type;
+  std::vector<int64_t> shape;
+  const void* data;
+};
+
+// What a graph must look like.
+struct Signature {
+  std::string input;
+  int64_t frames[4];                 // uint8 [T, C, H, W]
+  std::vector<std::string> results;  // outputs, then taps
+};
+
+class Session {
+ public:
+  virtual ~Session() = default;
+  // Runs `frames` and fills `results` in the order of the signature. Returns what went wrong, or nothing.
+  virtual std::string run(const uint8_t* frames, std::vector<Tensor>& results) noexcept = 0;
+};
+
+// Loads a graph that stays in memory as long as the session. Returns null and says in `error` why.
+using OpenSession = Session* (*)(const uint8_t* graph, size_t size, const Signature& signature, int threads,
+                                 std::string& error) noexcept;
+
+}  // namespace svf
