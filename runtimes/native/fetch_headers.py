@@ -14,16 +14,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 RELEASE = "trixie"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 TOOLS = ("apt-get", "dpkg-deb")
 
 
-@dataclass(frozen=True)
-class Headers:
+class Headers(NamedTuple):
     """Files or folders `names` below `root` of a Debian package; `digest` is that of `tree_digest`."""
 
     package: str
