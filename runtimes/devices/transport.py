@@ -122,7 +122,11 @@ class Running:
     def __init__(self, transport: Transport, argv: Sequence[str], mark: str, doing: str, stdin: Path | None) -> None:
         self._transport, self._mark, self._doing = transport, mark, doing
         self._stdout, self._stderr = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 (see _end)
-        source, self._hold = os.pipe() if stdin is None else (os.open(stdin, os.O_RDONLY), None)
+        self._hold: int | None = None
+        if stdin is None:
+            source, self._hold = os.pipe()
+        else:
+            source = os.open(stdin, os.O_RDONLY)
         try:
             self._process = client(argv, stdin=source, stdout=self._stdout, stderr=self._stderr)
         except BaseException:
