@@ -1,160 +1,306 @@
-// int8 or uint8 inputs x int8 weights: int16 pairs multiplied and added into int32.
+// int8 or uint8 inputs x int8 weights: dot products of a window with the weights of a few vectors of output
+// channels, for a tile of pixels of all time steps at once.
 #ifndef SVF_DENSE_CONV_H
 #define SVF_DENSE_CONV_H
 
+#include <utility>
+
 #include "depthwise.h"
-#include "lif.h"
-#include "simd_common.h"
-#include "stages.h"
+#include "epilogue.h"
 
 namespace svf {
 namespace {
 
-constexpr size_t kCopyStep = 16;  // int16 values; copies may write that many past their end
+// How the window of one pixel and one group is cut into lanes of ByteDot::kDepth inputs that stand side by
+// side.
+struct Window {
+  explicit Window(const Conv& c)
+      : runs(c.groups == 1 ? c.kernel_h : c.kernel_h * c.kernel_w),
+        run(c.groups == 1 ? c.kernel_w * c.group_in : c.group_in),
+        run_lanes((run + ByteDot::kDepth - 1) / ByteDot::kDepth),
+        lanes(static_cast<size_t>(runs) * run_lanes) {}
 
-template <typename T>
-void widen_run(const T* from, size_t n, int zero_point, int16_t* out) {
-  for (size_t i = 0; i < n; ++i) out[i] = static_cast<int16_t>(from[i] - zero_point);
+  int runs, run, run_lanes;  // a run: inputs side by side
+  size_t lanes;
+};
+
+// Output channels of a group, cut into blocks of 1, 2, 4, ... vectors.
+struct Blocks {
+  explicit Blocks(const Conv& c)
+      : vectors((c.group_out + Simd::kLanes32 - 1) / Simd::kLanes32), columns(vectors * Simd::kLanes32) {}
+  int width(int vector) const {
+    int width = ByteDot::kTileVectors;
+    while (width > vectors - vector) width /= 2;
+    return width;
+  }
+
+  int vectors, columns;  // a group, with zero channels behind
+};
+
+// [group, block, lane of the window, column of the block, kDepth] weights, zero beyond runs and channels;
+// then the sum of the weights of each column.
+size_t byte_weights_size(const Conv& c) {
+  const size_t columns = static_cast<size_t>(c.groups) * Blocks(c).columns;
+  return columns * (Window(c).lanes * sizeof(int32_t) + sizeof(int32_t));
 }
 
-// The input less its zero point, as int16, inside a frame of zeros: a window never needs a bounds check.
+void prepare_bytes(const Conv& c, const int8_t* weight, void* prepared) {
+  const Window window(c);
+  const Blocks blocks(c);
+  ByteDot::Weight* out = static_cast<ByteDot::Weight*>(prepared);
+  int32_t* sums =
+      static_cast<int32_t*>(prepared) + static_cast<size_t>(c.groups) * blocks.columns * window.lanes;
+  for (int g = 0; g < c.groups; ++g)
+    for (int vector = 0; vector < blocks.vectors; vector += blocks.width(vector)) {
+      const int width = blocks.width(vector) * Simd::kLanes32, first = vector * Simd::kLanes32;
+      const int count = min_of(width, c.group_out - first);
+      int32_t* sum = sums + static_cast<size_t>(g) * blocks.columns + first;
+      memset(sum, 0, static_cast<size_t>(width) * sizeof(int32_t));
+      for (int run = 0; run < window.runs; ++run)
+        for (int lane = 0; lane < window.run_lanes; ++lane, out += width * ByteDot::kDepth)
+          for (int i = 0; i < ByteDot::kDepth; ++i) {
+            const int in = lane * ByteDot::kDepth + i;
+            const size_t row = static_cast<size_t>(run) * window.run + in;
+            const int8_t* from = weight + row * c.out_channels + static_cast<size_t>(g) * c.group_out + first;
+            const int there = in < window.run ? count : 0;
+            for (int column = 0; column < there; ++column) {
+              out[column * ByteDot::kDepth + i] = from[column];
+              sum[column] += from[column];
+            }
+            for (int column = there; column < width; ++column) out[column * ByteDot::kDepth + i] = 0;
+          }
+    }
+}
+
+// The input as ByteDot takes it, inside a frame of zeros: a window never needs a bounds check. Where it takes
+// bytes, a zero is the byte that stands for it, and the sums are corrected by the sums of the weights.
 class PaddedFrames {
  public:
+  typedef ByteDot::Input Input;
   explicit PaddedFrames(const Conv& c)
       : conv_(c),
         width_(static_cast<size_t>(c.width) + 2 * c.pad_w),
         height_(static_cast<size_t>(c.height) + 2 * c.pad_h),
-        data_(c.frames * height_ * width_ * c.in_channels + kCopyStep) {}
+        data_(c.frames * height_ * width_ * c.in_channels + ByteDot::kDepth) {}
   bool ok() const { return data_.ok(); }
 
+  static constexpr bool kBytes = sizeof(ByteDot::Input) == 1;
+  static int zero(const Conv& c) { return kBytes ? static_cast<Input>(c.zero_point + offset(c)) : 0; }
+
   bool fill(const DenseConvArgs& a, const svf_parallel* parallel) {
-    return for_each(parallel, conv_.frames * height_, [&](size_t line) {
-      const Conv& c = conv_;
-      int16_t* out = data_.get() + line * width_ * c.in_channels;
-      const int row = static_cast<int>(line % height_) - c.pad_h;
-      memset(out, 0, width_ * c.in_channels * sizeof(int16_t));
-      if (row < 0 || row >= c.height) return true;
-      const size_t n = static_cast<size_t>(c.width) * c.in_channels;
-      const size_t from = (line / height_ * c.height + row) * n;
-      out += static_cast<size_t>(c.pad_w) * c.in_channels;
-      c.input_is_signed ? widen_run(static_cast<const int8_t*>(a.x) + from, n, c.zero_point, out)
-                        : widen_run(static_cast<const uint8_t*>(a.x) + from, n, c.zero_point, out);
+    constexpr size_t kLines = 16;  // a task
+    const size_t lines = conv_.frames * height_;
+    return for_each(parallel, (lines + kLines - 1) / kLines, [&](size_t task) {
+      for (size_t line = task * kLines; line < min_of(lines, (task + 1) * kLines); ++line) fill_line(a, line);
       return true;
     });
   }
 
-  // What one output pixel sees of one group, [kernel_h, kernel_w, group_in].
-  void window(const Pixel& p, int group, int16_t* out) const {
+  // What the window of group 0 sees first.
+  const Input* corner(const Pixel& p) const {
     const Conv& c = conv_;
-    const int16_t* corner = data_.get() + ((p.t * height_ + static_cast<size_t>(p.oy) * c.stride_h) * width_ +
-                                           static_cast<size_t>(p.ox) * c.stride_w) *
-                                              c.in_channels;
-    // Neighbours in a line are neighbours in memory, unless groups lie between them.
-    const int runs = c.groups == 1 ? 1 : c.kernel_w;
-    const size_t run = static_cast<size_t>(c.kernel_w / runs) * c.group_in;
-    for (int ky = 0; ky < c.kernel_h; ++ky)
-      for (int r = 0; r < runs; ++r, out += run)
-        copy(corner + (ky * width_ + r) * c.in_channels + static_cast<size_t>(group) * c.group_in, run, out);
+    return data_.get() + ((p.t * height_ + static_cast<size_t>(p.oy) * c.stride_h) * width_ +
+                          static_cast<size_t>(p.ox) * c.stride_w) *
+                             c.in_channels;
+  }
+
+  // Where the lanes of a window lie, from its corner on.
+  void offsets(const Window& window, uint32_t* out) const {
+    for (int run = 0; run < window.runs; ++run) {
+      const size_t position =
+          conv_.groups == 1 ? run * width_ : run / conv_.kernel_w * width_ + run % conv_.kernel_w;
+      for (int lane = 0; lane < window.run_lanes; ++lane)
+        *out++ =
+            static_cast<uint32_t>(position * conv_.in_channels + static_cast<size_t>(lane) * ByteDot::kDepth);
+    }
   }
 
  private:
-  static void copy(const int16_t* from, size_t n, int16_t* out) {
-    for (size_t i = 0; i < n; i += kCopyStep) memcpy(out + i, from + i, kCopyStep * sizeof(int16_t));
+  // From the input type to ByteDot's, where that is a byte too.
+  static int offset(const Conv& c) {
+    constexpr bool kSigned = Input(-1) < Input(0);
+    return (kSigned ? 0 : 128) - (c.input_is_signed ? 0 : 128);
+  }
+
+  template <typename T>
+  static void convert(const T* from, size_t n, int offset, Input* out) {
+    for (size_t i = 0; i < n; ++i) out[i] = static_cast<Input>(from[i] + offset);
+  }
+
+  void fill_line(const DenseConvArgs& a, size_t line) {
+    const Conv& c = conv_;
+    Input* out = data_.get() + line * width_ * c.in_channels;
+    const Input border = static_cast<Input>(zero(c));
+    const int row = static_cast<int>(line % height_) - c.pad_h;
+    const bool inside = row >= 0 && row < c.height;
+    const size_t n = static_cast<size_t>(c.width) * c.in_channels,
+                 side = static_cast<size_t>(c.pad_w) * c.in_channels;
+    for (size_t i = 0; i < (inside ? side : n + side); ++i) out[i] = border;
+    for (size_t i = side + n; i < n + 2 * side; ++i) out[i] = border;
+    if (!inside) return;
+    const size_t from = (line / height_ * c.height + row) * n;
+    const int add = kBytes ? offset(c) : -c.zero_point;
+    c.input_is_signed ? convert(static_cast<const int8_t*>(a.x) + from, n, add, out + side)
+                      : convert(static_cast<const uint8_t*>(a.x) + from, n, add, out + side);
   }
 
   const Conv& conv_;
   size_t width_, height_;
-  Scratch<int16_t> data_;
+  Scratch<Input> data_;
 };
 
-// One block of output channels: where its weights, its bias and its outputs start.
-struct Block {
-  const int8_t* weight;
-  uint32_t stride;
-  Affine affine;
-  int count;     // channels to write
-  size_t index;  // of the first channel of the first pixel
+// kPixels pixels x kVectors vectors of output channels: what their sums start with, then all lanes of the
+// window.
+template <int kPixels, int kVectors>
+void multiply(const ByteDot::Input* const* pixels, const uint32_t* offsets, size_t lanes,
+              const ByteDot::Weight* weight, const int32_t* start, int32_t* out, size_t out_step) {
+  constexpr int kStep = Simd::kLanes32 * ByteDot::kDepth;
+  const ByteDot::Input* x[kPixels];
+  ByteDot::Sum sum[kPixels][kVectors];
+  SVF_UNROLL
+  for (int p = 0; p < kPixels; ++p) {
+    x[p] = pixels[p];
+    SVF_UNROLL
+    for (int v = 0; v < kVectors; ++v) sum[p][v] = ByteDot::zero();
+  }
+  for (size_t lane = 0; lane < lanes; ++lane, weight += kVectors * kStep) {
+    ByteDot::Lanes w[kVectors];
+    SVF_UNROLL
+    for (int v = 0; v < kVectors; ++v) w[v] = ByteDot::load(weight + v * kStep);
+    SVF_UNROLL
+    for (int p = 0; p < kPixels; ++p) {
+      const ByteDot::Lanes inputs = ByteDot::broadcast(x[p] + offsets[lane]);
+      SVF_UNROLL
+      for (int v = 0; v < kVectors; ++v) sum[p][v] = ByteDot::add(sum[p][v], inputs, w[v]);
+    }
+  }
+  SVF_UNROLL
+  for (int p = 0; p < kPixels; ++p) SVF_UNROLL
+  for (int v = 0; v < kVectors; ++v) {
+    const int lane = v * Simd::kLanes32;
+    Simd::store32(out + p * out_step + lane,
+                  Simd::add32(ByteDot::total(sum[p][v]), Simd::load32(start + lane)));
+  }
+}
+
+typedef void (*Multiply)(const ByteDot::Input* const*, const uint32_t*, size_t, const ByteDot::Weight*,
+                         const int32_t*, int32_t*, size_t);
+
+template <int kVectors, size_t... kPixels>
+Multiply multiply_of(size_t pixels, std::index_sequence<kPixels...>) {
+  static constexpr Multiply kOf[] = {multiply<kPixels + 1, kVectors>...};
+  return kOf[pixels - 1];
+}
+
+// One block of output channels for all pixels of a tile, in parts of nearly the same number of pixels.
+template <int kVectors>
+void multiply_tile(const ByteDot::Input* const* x, size_t pixels, const uint32_t* offsets, size_t lanes,
+                   const ByteDot::Weight* weight, const int32_t* start, int32_t* out, size_t out_step) {
+  constexpr size_t kMost = ByteDot::tile_pixels(kVectors);
+  for (size_t parts = (pixels + kMost - 1) / kMost; parts > 0; --parts) {
+    const size_t part = (pixels + parts - 1) / parts;
+    multiply_of<kVectors>(part, std::make_index_sequence<kMost>())(x, offsets, lanes, weight, start, out,
+                                                                   out_step);
+    x += part;
+    out += part * out_step;
+    pixels -= part;
+  }
+}
+
+// What a tile needs of one convolution.
+struct ByteConv {
+  const Conv& conv;
+  const PaddedFrames& frames;
+  const Window window;
+  const Blocks blocks;
+  const uint32_t* offsets;
+  const ByteDot::Weight* weight;
+  const int32_t* starts;  // [groups, columns]
+  const Epilogue& epilogue;
 };
 
-// kPixels pixels x kVectors * kLanes32 output channels over `rows` inputs (x is padded to an even number).
-template <int kPixels, int kVectors>
-void multiply(const Conv& c, const int16_t* x, size_t x_stride, int rows, const Block& block, void* y,
-              size_t index) {
-  Simd::I32 sum[kPixels][kVectors];
-  for (int i = 0; i < kPixels; ++i)
-    for (int v = 0; v < kVectors; ++v) sum[i][v] = Simd::zero32();
-  const int8_t* weight = block.weight;
-  for (int row = 0; row < rows; row += 2, weight += 2 * static_cast<size_t>(block.stride)) {
-    const int8_t* second = row + 1 < rows ? weight + block.stride : weight;  // x is zero there
-    for (int v = 0; v < kVectors; ++v) {
-      const Simd::I16 w = Simd::pair_rows(weight + v * Simd::kLanes32, second + v * Simd::kLanes32);
-      for (int i = 0; i < kPixels; ++i) sum[i][v] = Simd::add_products(sum[i][v], w, x + i * x_stride + row);
+// Positions [begin, end) of every frame, output channels of the groups [group, group_end).
+bool byte_tile(const ByteConv& b, int begin, int end, int group, int group_end) {
+  const Conv& c = b.conv;
+  const size_t count = static_cast<size_t>(end - begin), pixels = count * c.frames;
+  const int channel = group * c.group_out, channels = (group_end - group) * c.group_out;
+  const size_t words = static_cast<size_t>(channels + kWordChannels - 1) / kWordChannels;
+  const size_t step =
+      words * kWordChannels + Simd::kLanes32;  // the last group's last vector may end beyond its word
+  Scratch<const ByteDot::Input*> x(pixels);
+  Scratch<int32_t> sums(pixels * step), u(b.epilogue.has_lif() ? count * words * kWordChannels : 0);
+  if (!x.ok() || !sums.ok() || !u.ok()) return false;
+  memset(sums.get(), 0, pixels * step * sizeof(int32_t));
+  if (b.epilogue.has_lif()) memset(u.get(), 0, count * words * kWordChannels * sizeof(int32_t));
+  for (int g = group; g < group_end; ++g) {
+    for (size_t i = 0; i < pixels; ++i) {
+      const int position = begin + static_cast<int>(i % count);
+      x[i] = b.frames.corner({static_cast<int>(i / count), position / c.out_w, position % c.out_w}) +
+             static_cast<size_t>(g) * c.group_in;
+    }
+    const size_t column = static_cast<size_t>(g) * b.blocks.columns;
+    const ByteDot::Weight* weight = b.weight + column * b.window.lanes * ByteDot::kDepth;
+    for (int vector = 0; vector < b.blocks.vectors;) {
+      const int width = b.blocks.width(vector), first = vector * Simd::kLanes32;
+      const auto run = width == 4 ? multiply_tile<4> : width == 2 ? multiply_tile<2> : multiply_tile<1>;
+      run(x.get(), pixels, b.offsets, b.window.lanes, weight, b.starts + column + first,
+          sums.get() + static_cast<size_t>(g - group) * c.group_out + first, step);
+      weight += b.window.lanes * width * Simd::kLanes32 * ByteDot::kDepth;
+      vector += width;
     }
   }
-  for (int i = 0; i < kPixels; ++i)
-    for (int v = 0; v < kVectors; ++v) {
-      const int lane = v * Simd::kLanes32;
-      store_lanes(c, y, index + static_cast<size_t>(i) * c.out_channels + lane,
-                  rescale(sum[i][v], block.affine + lane), block.count - lane);
-    }
-}
-
-// All pixels of a tile, kPixels at a time and the rest in halves of that.
-template <int kPixels, int kVectors>
-void multiply_pixels(const Conv& c, const int16_t* x, size_t x_stride, size_t pixels, int rows,
-                     const Block& block, void* y, size_t index) {
-  for (; pixels >= kPixels; pixels -= kPixels) {
-    multiply<kPixels, kVectors>(c, x, x_stride, rows, block, y, index);
-    x += kPixels * x_stride;
-    index += static_cast<size_t>(kPixels) * c.out_channels;
-  }
-  if constexpr (kPixels > 1)
-    multiply_pixels<kPixels / 2, kVectors>(c, x, x_stride, pixels, rows, block, y, index);
-}
-
-// x: windows of `pixels` consecutive output pixels, the first being `begin`.
-void multiply_tile(const Conv& c, const Columns& columns, int group, const int16_t* x, size_t x_stride,
-                   size_t begin, size_t pixels, void* y) {
-  const int width = columns.group_width, rows = c.kernel_h * c.kernel_w * c.group_in;
-  for (int done = 0; done < width;) {
-    const int vectors = width - done >= 2 * Simd::kLanes32 ? 2 : 1;
-    const int first = min_of(done, width - vectors * Simd::kLanes32);  // the last block may overlap
-    const int column = group * width + first;
-    const Block block{columns.weight + column, columns.stride, columns.affine + column, c.group_out - first,
-                      begin * c.out_channels + static_cast<size_t>(group) * c.group_out + first};
-    const auto run =
-        vectors == 2 ? multiply_pixels<Simd::kTilePixels, 2> : multiply_pixels<Simd::kTilePixels, 1>;
-    run(c, x, x_stride, pixels, rows, block, y, block.index);
-    done = first + vectors * Simd::kLanes32;
-  }
+  for (size_t word = 0; word < words; ++word)
+    for (int t = 0; t < c.frames; ++t)
+      b.epilogue.finish({sums.get() + t * count * step + word * kWordChannels, step,
+                         b.epilogue.has_lif() ? u.get() + word * count * kWordChannels : nullptr,
+                         channel / kWordChannels + static_cast<int>(word),
+                         static_cast<size_t>(t) * c.out_h * c.out_w + begin, static_cast<int>(count)});
+  return true;
 }
 
 bool conv2d(const DenseConvArgs& a, const svf_parallel* parallel) {
-  if (a.lif != nullptr) return convolve_in_stages(a, conv2d, lif, parallel);
   const Conv& c = a.conv;
-  const size_t pixels = static_cast<size_t>(c.frames) * c.out_h * c.out_w;
-  constexpr size_t kTile = 32;
-  const size_t tiles = (pixels + kTile - 1) / kTile;
   if (c.group_in == 1 && c.group_out == 1 && c.out_channels >= Simd::kLanes16)
-    return depthwise_bytes(a, parallel);
-  const Columns columns(c, a.weight, a.bias, a.shift, Simd::kLanes32);
+    return a.lif == nullptr ? depthwise_bytes(a, parallel)
+                            : convolve_in_stages(a, depthwise_bytes, lif, parallel);
+  const Window window(c);
+  const Blocks blocks(c);
+  const size_t columns = static_cast<size_t>(c.groups) * blocks.columns;
+  Scratch<char> made(a.prepared == nullptr ? byte_weights_size(c) : 0);
+  Scratch<uint32_t> offsets(window.lanes);
+  Scratch<int32_t> starts(columns);
   PaddedFrames frames(c);
-  if (!columns.ok() || !frames.ok() || !frames.fill(a, parallel)) return false;
-  const size_t rows = static_cast<size_t>(c.kernel_h) * c.kernel_w * c.group_in;
-  const size_t x_stride = (rows + 1) / 2 * 2;
-  return for_each(parallel, tiles, [&](size_t i) {
-    const size_t begin = i * kTile, end = min_of(pixels, begin + kTile);
-    Scratch<int16_t> x((end - begin) * x_stride + kCopyStep);
-    if (!x.ok()) return false;
-    for (int g = 0; g < c.groups; ++g) {
-      for (size_t pixel = begin; pixel < end; ++pixel) {
-        int16_t* to = x.get() + (pixel - begin) * x_stride;
-        frames.window(pixel_at(c, pixel), g, to);
-        if (rows % 2 != 0) to[rows] = 0;
-      }
-      multiply_tile(c, columns, g, x.get(), x_stride, begin, end - begin, a.y);
-    }
-    return true;
+  const int positions = c.out_h * c.out_w;
+  const Epilogue epilogue(c.out_channels, static_cast<size_t>(c.frames) * positions, a.bias, a.shift, a.y,
+                          c.saturate, a.lif);
+  if (!made.ok() || !offsets.ok() || !starts.ok() || !frames.ok() || !epilogue.ok()) return false;
+  if (a.prepared == nullptr) prepare_bytes(c, a.weight, made.get());
+  const void* weights = a.prepared == nullptr ? made.get() : a.prepared;
+  const int32_t* weight_sums = static_cast<const int32_t*>(weights) + columns * window.lanes;
+  for (size_t i = 0; i < columns; ++i) starts[i] = -PaddedFrames::zero(c) * weight_sums[i];
+  frames.offsets(window, offsets.get());
+  if (!frames.fill(a, parallel)) return false;
+  const ByteConv b{c,
+                   frames,
+                   window,
+                   blocks,
+                   offsets.get(),
+                   static_cast<const ByteDot::Weight*>(weights),
+                   starts.get(),
+                   epilogue};
+  // Sums of a tile stay in the first cache; groups are shared out where there are few tiles.
+  constexpr size_t kTileSums = 8192, kTasks = 8;
+  const int most = static_cast<int>(kTileSums / (static_cast<size_t>(c.frames) * c.out_channels));
+  const int tile = min_of(positions, max_of(1, min_of(64, most)));
+  const size_t tiles = static_cast<size_t>((positions + tile - 1) / tile);
+  const bool whole_words = c.group_out % kWordChannels == 0;
+  const int parts =
+      whole_words ? static_cast<int>(min_of<size_t>(c.groups, (kTasks + tiles - 1) / tiles)) : 1;
+  return for_each(parallel, tiles * parts, [&](size_t task) {
+    const int begin = static_cast<int>(task / parts) * tile, part = static_cast<int>(task % parts);
+    return byte_tile(b, begin, min_of(positions, begin + tile),
+                     static_cast<int>(static_cast<int64_t>(c.groups) * part / parts),
+                     static_cast<int>(static_cast<int64_t>(c.groups) * (part + 1) / parts));
   });
 }
 

@@ -64,19 +64,22 @@ void dense_pixels(const SmallDot::Input* const* from, size_t run_step, int runs,
                   const char* weight, int most, int32_t* acc) {
   SmallDot::Sum sum[kPixels][kVectors];
   Simd::I32 wide[kPixels][kVectors];
-  for (int i = 0; i < kPixels; ++i)
-    for (int v = 0; v < kVectors; ++v) {
-      sum[i][v] = SmallDot::zero();
-      if (kFlush) wide[i][v] = Simd::zero32();
-    }
+  SVF_UNROLL
+  for (int i = 0; i < kPixels; ++i) SVF_UNROLL
+  for (int v = 0; v < kVectors; ++v) {
+    sum[i][v] = SmallDot::zero();
+    if (kFlush) wide[i][v] = Simd::zero32();
+  }
   const SmallDot::Input* x[kPixels];
+  SVF_UNROLL
   for (int i = 0; i < kPixels; ++i) x[i] = from[i];
   auto flush = [&] {
-    for (int i = 0; i < kPixels; ++i)
-      for (int v = 0; v < kVectors; ++v) {
-        wide[i][v] = Simd::add32(wide[i][v], SmallDot::total(sum[i][v]));
-        sum[i][v] = SmallDot::zero();
-      }
+    SVF_UNROLL
+    for (int i = 0; i < kPixels; ++i) SVF_UNROLL
+    for (int v = 0; v < kVectors; ++v) {
+      wide[i][v] = Simd::add32(wide[i][v], SmallDot::total(sum[i][v]));
+      sum[i][v] = SmallDot::zero();
+    }
   };
   int room = most;
   for (int run = 0; run < runs; ++run) {
@@ -88,9 +91,12 @@ void dense_pixels(const SmallDot::Input* const* from, size_t run_step, int runs,
       }
       for (; step < stop; ++step, weight += kQuadBytes) {
         SmallDot::Lanes w[kVectors];
+        SVF_UNROLL
         for (int v = 0; v < kVectors; ++v) w[v] = SmallDot::load(weight + v * sizeof(SmallDot::Lanes));
+        SVF_UNROLL
         for (int i = 0; i < kPixels; ++i) {
           const SmallDot::Lanes value = SmallDot::broadcast(x[i] + step * SmallDot::kDepth);
+          SVF_UNROLL
           for (int v = 0; v < kVectors; ++v) sum[i][v] = SmallDot::add(sum[i][v], value, w[v]);
         }
       }
@@ -99,14 +105,16 @@ void dense_pixels(const SmallDot::Input* const* from, size_t run_step, int runs,
         room = most;
       }
     }
+    SVF_UNROLL
     for (int i = 0; i < kPixels; ++i) x[i] += run_step;
   }
-  for (int i = 0; i < kPixels; ++i)
-    for (int v = 0; v < kVectors; ++v) {
-      Simd::I32 total = SmallDot::total(sum[i][v]);
-      if (kFlush) total = Simd::add32(wide[i][v], total);
-      Simd::store32(acc + i * kWordChannels + v * Simd::kLanes32, total);
-    }
+  SVF_UNROLL
+  for (int i = 0; i < kPixels; ++i) SVF_UNROLL
+  for (int v = 0; v < kVectors; ++v) {
+    Simd::I32 total = SmallDot::total(sum[i][v]);
+    if (kFlush) total = Simd::add32(wide[i][v], total);
+    Simd::store32(acc + i * kWordChannels + v * Simd::kLanes32, total);
+  }
 }
 
 typedef void (*DensePixels)(const SmallDot::Input* const*, size_t, int, int, const char*, int, int32_t*);

@@ -4,15 +4,12 @@
 #ifndef SVF_DEPTHWISE_H
 #define SVF_DEPTHWISE_H
 
-#include <type_traits>
-
-#include "simd_common.h"
+#include "epilogue.h"
 
 namespace svf {
 namespace {
 
-constexpr int kWord = 32;  // channels
-constexpr size_t kWovenBytes = kWord * sizeof(int32_t);
+constexpr size_t kWovenBytes = kWordChannels * sizeof(int32_t);
 
 // Dot products of one kernel row.
 int depthwise_steps(const Conv& c) { return (c.kernel_w + SmallDot::kDepth - 1) / SmallDot::kDepth; }
@@ -24,15 +21,16 @@ size_t depthwise_weights_size(const Conv& c) {
 
 void prepare_depthwise(const Conv& c, const int8_t* weight, void* prepared) {
   memset(prepared, 0, depthwise_weights_size(c));
-  const size_t row_lanes = static_cast<size_t>(depthwise_steps(c)) * kWord;
+  const size_t row_lanes = static_cast<size_t>(depthwise_steps(c)) * kWordChannels;
   SmallDot::Weight* out = static_cast<SmallDot::Weight*>(prepared);
   for (int word = 0; word < c.in_words; ++word)
     for (int ky = 0; ky < c.kernel_h; ++ky, out += row_lanes * SmallDot::kDepth)
       for (int kx = 0; kx < c.kernel_w; ++kx) {
         const int8_t* from =
-            weight + (static_cast<size_t>(ky) * c.kernel_w + kx) * c.out_channels + word * kWord;
-        SmallDot::Weight* to = out + kx / SmallDot::kDepth * kWord * SmallDot::kDepth + kx % SmallDot::kDepth;
-        for (int i = 0; i < min_of(kWord, c.out_channels - word * kWord); ++i)
+            weight + (static_cast<size_t>(ky) * c.kernel_w + kx) * c.out_channels + word * kWordChannels;
+        SmallDot::Weight* to =
+            out + kx / SmallDot::kDepth * kWordChannels * SmallDot::kDepth + kx % SmallDot::kDepth;
+        for (int i = 0; i < min_of(kWordChannels, c.out_channels - word * kWordChannels); ++i)
           to[i * SmallDot::kDepth] = from[i];
       }
 }
@@ -41,18 +39,15 @@ void prepare_depthwise(const Conv& c, const int8_t* weight, void* prepared) {
 class WovenLines {
  public:
   WovenLines(const Conv& c, int lines)
-      : steps_(depthwise_steps(c)),
-        // The last dot product of the last pixel reads to here.
-        width_(static_cast<size_t>(c.out_w - 1) * c.stride_w +
-               static_cast<size_t>(steps_) * SmallDot::kDepth),
-        lanes_((static_cast<size_t>(lines - 1) * c.stride_h + c.kernel_h) * width_ * kWord),
+      : width_(line_positions(c)),
+        lanes_((static_cast<size_t>(lines - 1) * c.stride_h + c.kernel_h) * width_ * kWordChannels),
         positions_(max_of(width_ + SmallDot::kDepth, static_cast<size_t>(c.pad_w) + c.width)),
-        bytes_(positions_ * kWord) {}
+        bytes_(positions_ * kWordChannels) {}
   bool ok() const { return lanes_.ok() && bytes_.ok(); }
 
   void fill(const SpikeConvArgs& a, int t, int word, int oy, int oy_end) {
     const Conv& c = a.conv;
-    memset(bytes_.get(), 0, positions_ * kWord * sizeof(SmallDot::Input));
+    memset(bytes_.get(), 0, positions_ * kWordChannels * sizeof(SmallDot::Input));
     const int first = oy * c.stride_h - c.pad_h;
     for (int row = first; row < (oy_end - 1) * c.stride_h - c.pad_h + c.kernel_h; ++row) {
       char* line = at(row - first, 0);
@@ -61,113 +56,124 @@ class WovenLines {
         continue;
       }
       const int32_t* words = a.x + (static_cast<size_t>(t) * c.height + row) * c.width * c.in_words + word;
-      SmallDot::Input* bytes = bytes_.get() + static_cast<size_t>(c.pad_w) * kWord;
-      for (int x = 0; x < c.width; ++x, words += c.in_words, bytes += kWord)
+      SmallDot::Input* bytes = bytes_.get() + static_cast<size_t>(c.pad_w) * kWordChannels;
+      for (int x = 0; x < c.width; ++x, words += c.in_words, bytes += kWordChannels)
         SmallDot::spikes(words, c.levels, c.plane, bytes);
       for (size_t x = 0; x < width_; ++x)
-        SmallDot::weave(bytes_.get() + x * kWord, kWord, line + x * kWovenBytes);
+        SmallDot::weave(bytes_.get() + x * kWordChannels, kWordChannels, line + x * kWovenBytes);
     }
   }
 
   char* at(int row, size_t x) {
     return reinterpret_cast<char*>(lanes_.get()) + (row * width_ + x) * kWovenBytes;
   }
-  size_t line_bytes() const { return width_ * kWovenBytes; }
+  // From one line to the next: the last dot product of the last pixel reads to there.
+  static size_t line_bytes(const Conv& c) { return line_positions(c) * kWovenBytes; }
 
  private:
-  int steps_;
+  static size_t line_positions(const Conv& c) {
+    return static_cast<size_t>(c.out_w - 1) * c.stride_w +
+           static_cast<size_t>(depthwise_steps(c)) * SmallDot::kDepth;
+  }
+
   size_t width_;
   Scratch<int32_t> lanes_;
   size_t positions_;
   Scratch<SmallDot::Input> bytes_;
 };
 
-// kPixels neighbours of an output line, kLanes32 channels. kFlush: the sums are widened every `most` steps.
+// kPixels neighbours of an output line, kLanes32 channels, by the dot products at these offsets. kFlush: the
+// sums are widened after `most` of them.
 template <int kPixels, bool kFlush>
-void depthwise_pixels(const char* x, size_t pixel_bytes, size_t line_bytes, const char* weight, int lines,
-                      int steps, int most, Simd::I32* total) {
+void depthwise_pixels(const char* x, size_t pixel_bytes, const uint32_t* offset, int steps,
+                      const char* weight, int most, int32_t* out) {
   SmallDot::Sum sum[kPixels];
+  Simd::I32 total[kFlush ? kPixels : 1];
+  SVF_UNROLL
   for (int i = 0; i < kPixels; ++i) sum[i] = SmallDot::zero();
-  int adds = 0;
-  for (int ky = 0; ky < lines; ++ky, x += line_bytes)
-    for (int step = 0; step < steps; ++step, weight += kWovenBytes) {
-      const SmallDot::Lanes w = SmallDot::load(weight);
-      const char* at = x + static_cast<size_t>(step) * SmallDot::kDepth * kWovenBytes;
-      for (int i = 0; i < kPixels; ++i)
-        sum[i] = SmallDot::add(sum[i], SmallDot::load(at + i * pixel_bytes), w);
-      if (kFlush && ++adds == most) {
-        for (int i = 0; i < kPixels; ++i) {
-          total[i] = Simd::add32(total[i], SmallDot::total(sum[i]));
-          sum[i] = SmallDot::zero();
-        }
-        adds = 0;
+  if constexpr (kFlush)
+    for (int i = 0; i < kPixels; ++i) total[i] = Simd::zero32();
+  for (int step = 0, adds = 0; step < steps; ++step, weight += kWovenBytes) {
+    const SmallDot::Lanes w = SmallDot::load(weight);
+    const char* at = x + offset[step];
+    SVF_UNROLL
+    for (int i = 0; i < kPixels; ++i) sum[i] = SmallDot::add(sum[i], SmallDot::load(at + i * pixel_bytes), w);
+    if constexpr (kFlush) {
+      if (++adds < most) continue;
+      for (int i = 0; i < kPixels; ++i) {
+        total[i] = Simd::add32(total[i], SmallDot::total(sum[i]));
+        sum[i] = SmallDot::zero();
       }
-    }
-  for (int i = 0; i < kPixels; ++i)
-    total[i] = kFlush ? Simd::add32(total[i], SmallDot::total(sum[i])) : SmallDot::total(sum[i]);
-}
-
-constexpr int kDepthwisePixels = 8;
-
-// Output line oy of frame t for one word, whose woven lines begin at `lines`.
-template <bool kFlush>
-void depthwise_line(const SpikeConvArgs& a, const Affine& affine, const char* weight, const char* lines,
-                    size_t line_bytes, int word, size_t pixel) {
-  const Conv& c = a.conv;
-  const int steps = depthwise_steps(c), most = SmallDot::most_adds(c.levels);
-  const size_t pixel_bytes = c.stride_w * kWovenBytes;
-  for (int lane = 0; lane < min_of(kWord, c.out_channels - word * kWord); lane += Simd::kLanes32) {
-    const int channel = word * kWord + lane;
-    for (int ox = 0; ox < c.out_w;) {
-      const char* x = lines + ox * pixel_bytes + lane * sizeof(int32_t);
-      const char* w = weight + lane * sizeof(int32_t);
-      const auto run = [&](auto pixels) {
-        constexpr int kPixels = decltype(pixels)::value;
-        Simd::I32 total[kPixels] = {};
-        depthwise_pixels<kPixels, kFlush>(x, pixel_bytes, line_bytes, w, c.kernel_h, steps, most, total);
-        for (int i = 0; i < kPixels; ++i)
-          store_lanes(c, a.y, (pixel + ox + i) * c.out_channels + channel, rescale(total[i], affine + lane),
-                      c.out_channels - channel);
-        ox += kPixels;
-      };
-      const int left = c.out_w - ox;
-      if (left >= kDepthwisePixels)
-        run(std::integral_constant<int, kDepthwisePixels>());
-      else if (left >= kDepthwisePixels / 2)
-        run(std::integral_constant<int, kDepthwisePixels / 2>());
-      else
-        run(std::integral_constant<int, 1>());
+      adds = 0;
     }
   }
+  SVF_UNROLL
+  for (int i = 0; i < kPixels; ++i) {
+    Simd::I32 value = SmallDot::total(sum[i]);
+    if constexpr (kFlush) value = Simd::add32(value, total[i]);
+    Simd::store32(out + i * kWordChannels, value);
+  }
+}
+
+typedef void (*DepthwisePixels)(const char*, size_t, const uint32_t*, int, const char*, int, int32_t*);
+
+// The sums of one output line of a word, [out_w, 32]; x: its first woven line.
+template <bool kFlush>
+void depthwise_line(const Conv& c, const char* x, const uint32_t* offsets, int steps, const char* weight,
+                    int32_t* sums) {
+  constexpr int kMost = 8;
+  const int most = SmallDot::most_adds(c.levels);
+  const size_t pixel_bytes = c.stride_w * kWovenBytes;
+  for (int lane = 0; lane < min_of(kWordChannels, c.out_channels); lane += Simd::kLanes32)
+    for (int ox = 0; ox < c.out_w;) {
+      const int left = c.out_w - ox, pixels = left >= kMost ? kMost : left >= kMost / 2 ? kMost / 2 : 1;
+      const DepthwisePixels run = pixels == kMost       ? depthwise_pixels<kMost, kFlush>
+                                  : pixels == kMost / 2 ? depthwise_pixels<kMost / 2, kFlush>
+                                                        : depthwise_pixels<1, kFlush>;
+      const size_t lane_bytes = lane * sizeof(int32_t);
+      run(x + ox * pixel_bytes + lane_bytes, pixel_bytes, offsets, steps, weight + lane_bytes, most,
+          sums + ox * kWordChannels + lane);
+      ox += pixels;
+    }
 }
 
 bool depthwise_spikes(const SpikeConvArgs& a, const svf_parallel* parallel) {
   const Conv& c = a.conv;
   const size_t weights_size = depthwise_weights_size(c);
+  const int row_steps = depthwise_steps(c), steps = c.kernel_h * row_steps;
   Scratch<char> made(a.prepared == nullptr ? weights_size : 0);
-  const PaddedAffine affine(c, a.bias, a.shift, kWord);
-  if (!made.ok() || !affine.ok()) return false;
+  Scratch<uint32_t> offsets(static_cast<size_t>(steps));
+  const size_t frame = static_cast<size_t>(c.out_h) * c.out_w;
+  const Epilogue epilogue(c.out_channels, c.frames * frame, a.bias, a.shift, a.y, c.saturate, a.lif);
+  if (!made.ok() || !offsets.ok() || !epilogue.ok()) return false;
   if (a.prepared == nullptr) prepare_depthwise(c, a.weight, made.get());
-  const char* weight = a.prepared == nullptr ? made.get() : static_cast<const char*>(a.prepared);
-  const bool flush = c.kernel_h * depthwise_steps(c) > SmallDot::most_adds(c.levels);
-  // Enough tasks for a few threads, of lines that still share what lies above and below them.
-  const int wanted = 8, whole = c.frames * c.in_words;
-  const int bands = min_of((c.out_h + 7) / 8, (wanted + whole - 1) / whole);
-  const int lines = (c.out_h + bands - 1) / bands;
-  return for_each(parallel, static_cast<size_t>(whole) * bands, [&](size_t i) {
-    const int band = static_cast<int>(i % bands), word = static_cast<int>(i / bands % c.in_words);
-    const int t = static_cast<int>(i / bands / c.in_words);
-    const int begin = min_of(c.out_h, band * lines), end = min_of(c.out_h, begin + lines);
-    if (begin == end) return true;
+  const char* weights = a.prepared == nullptr ? made.get() : static_cast<const char*>(a.prepared);
+  for (int i = 0; i < steps; ++i)
+    offsets[i] = static_cast<uint32_t>(i / row_steps * WovenLines::line_bytes(c) +
+                                       i % row_steps * SmallDot::kDepth * kWovenBytes);
+  const auto line_sums = steps > SmallDot::most_adds(c.levels) ? depthwise_line<true> : depthwise_line<false>;
+  // A task is a word of a few lines, of all time steps where a LIF follows them.
+  const int task_frames = epilogue.has_lif() ? c.frames : 1, times = c.frames / task_frames;
+  constexpr int kLines = 8;
+  const int bands = (c.out_h + kLines - 1) / kLines;
+  return for_each(parallel, static_cast<size_t>(times) * c.in_words * bands, [&](size_t task) {
+    const int band = static_cast<int>(task % bands), word = static_cast<int>(task / bands % c.in_words);
+    const int begin = band * kLines, end = min_of(c.out_h, begin + kLines);
+    const size_t line = static_cast<size_t>(c.out_w) * kWordChannels;
     WovenLines woven(c, end - begin);
-    if (!woven.ok()) return false;
-    woven.fill(a, t, word, begin, end);
-    const char* of_word = weight + weights_size / c.in_words * word;
-    for (int oy = begin; oy < end; ++oy) {
-      const size_t pixel = (static_cast<size_t>(t) * c.out_h + oy) * c.out_w;
-      const auto run = flush ? depthwise_line<true> : depthwise_line<false>;
-      run(a, affine.affine + word * kWord, of_word, woven.at((oy - begin) * c.stride_h, 0),
-          woven.line_bytes(), word, pixel);
+    Scratch<int32_t> sums(line), u(epilogue.has_lif() ? line * (end - begin) : 0);
+    if (!woven.ok() || !sums.ok() || !u.ok()) return false;
+    if (epilogue.has_lif()) memset(u.get(), 0, line * (end - begin) * sizeof(int32_t));
+    const char* weight = weights + weights_size / c.in_words * word;
+    const int first = static_cast<int>(task / bands / c.in_words) * task_frames;
+    for (int t = first; t < first + task_frames; ++t) {
+      woven.fill(a, t, word, begin, end);
+      for (int oy = begin; oy < end; ++oy) {
+        line_sums(c, woven.at((oy - begin) * c.stride_h, 0), offsets.get(), steps, weight, sums.get());
+        epilogue.finish({sums.get(), kWordChannels,
+                         epilogue.has_lif() ? u.get() + line * (oy - begin) : nullptr, word,
+                         t * frame + static_cast<size_t>(oy) * c.out_w, c.out_w});
+      }
     }
     return true;
   });

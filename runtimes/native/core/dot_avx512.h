@@ -42,7 +42,11 @@ struct ByteDot : VectorLanes {
   typedef uint8_t Input;
   typedef int8_t Weight;
   static constexpr int kDepth = 4;
-  static Sum add(Sum sum, Lanes x, Lanes w) { return _mm512_dpbusd_epi32(sum, x, w); }
+  // GCC 12 copies the sums around its intrinsic, and does not keep them in registers.
+  static Sum add(Sum sum, Lanes x, Lanes w) {
+    asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(w));
+    return sum;
+  }
   static Simd::I32 total(Sum sum) { return sum; }
 };
 

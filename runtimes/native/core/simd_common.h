@@ -8,6 +8,9 @@
 
 #include "kernels.h"
 
+// Before a loop over the registers of a tile: unrolled first of all, its arrays become registers.
+#define SVF_UNROLL _Pragma("GCC unroll 16")
+
 namespace svf {
 namespace {
 
@@ -91,28 +94,6 @@ Simd::I32 rescale(Simd::I32 acc, const Affine& affine) {
   const Simd::I32 right = Simd::min32(Simd::max32(n, zero), Simd::set32(31));
   return Simd::shift_right32(Simd::add32(Simd::shift_left32(acc, left), bias), right);
 }
-
-// Bias and shift with zeros behind them, up to a multiple of `lanes` channels.
-class PaddedAffine {
- public:
-  PaddedAffine(const Conv& c, const int32_t* bias, const int32_t* shift, int lanes)
-      : affine{bias, shift, shifts_right_only(shift, c.out_channels)},
-        copy_(c.out_channels % lanes == 0 ? 0 : 2 * (static_cast<size_t>(c.out_channels) + lanes)) {
-    if (c.out_channels % lanes == 0 || !ok()) return;
-    const size_t size = static_cast<size_t>(c.out_channels), padded = size + lanes;
-    memset(copy_.get(), 0, 2 * padded * sizeof(int32_t));
-    memcpy(&copy_[0], bias, size * sizeof(int32_t));
-    memcpy(&copy_[padded], shift, size * sizeof(int32_t));
-    affine.bias = copy_.get();
-    affine.shift = copy_.get() + padded;
-  }
-  bool ok() const { return copy_.ok(); }
-
-  Affine affine;
-
- private:
-  Scratch<int32_t> copy_;
-};
 
 // Writes the first `count` of kLanes32 channels at y[index...], saturated if the output is int8.
 void store_lanes(const Conv& c, void* y, size_t index, Simd::I32 value, int count) {

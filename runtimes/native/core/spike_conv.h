@@ -119,9 +119,7 @@ bool spike_tile(const SpikeConvArgs& a, const SpikeWeights& weights, const Epilo
 
 bool spike_conv2d(const SpikeConvArgs& a, const svf_parallel* parallel) {
   const Conv& c = a.conv;
-  if (is_depthwise(c))
-    return a.lif == nullptr ? depthwise_spikes(a, parallel)
-                            : convolve_in_stages(a, depthwise_spikes, lif, parallel);
+  if (is_depthwise(c)) return depthwise_spikes(a, parallel);
   Scratch<char> made(a.prepared == nullptr ? weights_size(c, true) : 0);
   const Epilogue epilogue(c.out_channels, static_cast<size_t>(c.frames) * c.out_h * c.out_w, a.bias, a.shift,
                           a.y, c.saturate, a.lif);

@@ -2,6 +2,7 @@
 #ifndef SVF_WEIGHTS_H
 #define SVF_WEIGHTS_H
 
+#include "dense_conv.h"
 #include "dense_tile.h"
 #include "depthwise.h"
 #include "event_tile.h"
@@ -13,12 +14,12 @@ bool is_depthwise(const Conv& c) { return c.group_in == 1 && c.group_out == 1; }
 
 // Of spikes: depthwise weights, or those of the dense form with those of the event-driven one behind them.
 size_t weights_size(const Conv& c, bool packed_input) {
-  if (!packed_input) return 0;
+  if (!packed_input) return byte_weights_size(c);
   return is_depthwise(c) ? depthwise_weights_size(c) : dense_weights_size(c) + event_weights_size(c);
 }
 
 void prepare_weights(const Conv& c, bool packed_input, const int8_t* weight, void* prepared) {
-  if (!packed_input) return;
+  if (!packed_input) return prepare_bytes(c, weight, prepared);
   if (is_depthwise(c)) return prepare_depthwise(c, weight, prepared);
   if (dense_weights_size(c) != 0) prepare_dense(c, weight, prepared);
   if (event_weights_size(c) != 0)
