@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -26,6 +26,10 @@ def export(
             "Repeatable.",
         ),
     ] = None,
+    form: Annotated[
+        Literal["clip", "stream"],
+        typer.Option(help="clip: graphs take all frames of a clip. stream: one frame, and the state of a stream."),
+    ] = "clip",
 ) -> None:
     """Export an integer program as a bundle: graphs, operator libraries, golden vectors.
 
@@ -39,7 +43,7 @@ def export(
     """
     from rich.console import Console
 
-    from svf_edge.export.bundle import LIBRARIES, TARGETS, write_bundle
+    from svf_edge.export.bundle import LIBRARIES, write_bundle
     from svf_edge.export.golden import golden_clips
     from svf_edge.program import load_program
 
@@ -51,7 +55,8 @@ def export(
             loaded,
             output,
             clips,
-            targets=to or TARGETS,
+            form=form,
+            targets=to,
             native=native or (),
             progress=lambda step: status.update(step),
         )
@@ -64,6 +69,6 @@ def export(
     if missing:
         console.print(f"[yellow]without operator libraries that were not built here:[/] {', '.join(missing)}")
     if all(artefact.dialect != "packed" for artefact in bundle.manifest.artefacts):
-        console.print("[yellow]portable graphs only:[/] packed operators take binary spikes (levels = 1)")
+        console.print("[yellow]portable graphs only:[/] the packed operators do not take this program")
     console.print(f"bundle: {output} ({len(bundle.manifest.taps)} layers of spikes, golden: {', '.join(clips)})")
     console.print(f"native files for: {', '.join(platforms) or 'no platform'}")

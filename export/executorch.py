@@ -12,9 +12,12 @@ from svf_edge.errors import MissingPackage
 from svf_edge.export.torch_graph import TorchDialect, build_module
 from svf_edge.files import atomic_write
 from svf_edge.program import Program
+from svf_edge.program.stream import state_tensors
 
 
-def export_executorch(program: Program, dialect: TorchDialect, path: str | Path, taps: bool = False) -> None:
+def export_executorch(
+    program: Program, dialect: TorchDialect, path: str | Path, taps: bool = False, stream: bool = False
+) -> None:
     """Write `program` to `path` as an ExecuTorch program with the one method `forward`.
 
     `portable` is delegated to XNNPACK as a whole (float32). `packed` calls the kernels of libsvf_executorch and a few
@@ -24,7 +27,8 @@ def export_executorch(program: Program, dialect: TorchDialect, path: str | Path,
     """
     import torch
 
-    module = build_module(program, dialect, taps).eval()
+    program = program.for_steps(1) if stream else program
+    module = build_module(program, dialect, taps, stream).eval()
     with _quiet():
         try:
             from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
@@ -33,8 +37,9 @@ def export_executorch(program: Program, dialect: TorchDialect, path: str | Path,
             raise MissingPackage("executorch", "executorch") from error
 
         frames = torch.zeros(program.frames.shape, dtype=torch.uint8)
+        state = [torch.zeros(tensor.shape, dtype=torch.int32) for tensor in state_tensors(program)] if stream else []
         with torch.no_grad():
-            exported = torch.export.export(module, (frames,))
+            exported = torch.export.export(module, (frames, *state))
         delegates = [XnnpackPartitioner()] if dialect == "portable" else []
         lowered = to_edge_transform_and_lower(exported, partitioner=delegates).to_executorch()
     with atomic_write(path) as temporary, temporary.open("wb") as file:

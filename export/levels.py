@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from svf_edge.contract import MAX_LEVELS
 from svf_edge.errors import UnsupportedInput
-from svf_edge.program import Program
+from svf_edge.program import Attention, Program
 
 
 def check_levels(program: Program) -> None:
@@ -15,3 +15,6 @@ def check_levels(program: Program) -> None:
                 f"layer '{lif.name}' is an integer LIF with {lif.levels} levels; packed operators take {MAX_LEVELS} "
                 "at most, export the portable dialect"
             )
+    for node in program.nodes:
+        if isinstance(node, Attention) and node.scope == "causal":
+            raise UnsupportedInput(f"layer '{node.name}': causal attention has the portable dialect alone")

@@ -134,6 +134,8 @@ def _conv(writer: GraphWriter, program: Program, node: Conv, quantised: dict[str
 
 
 def _attention(writer: GraphWriter, program: Program, node: Attention) -> None:
+    if node.scope == "causal":
+        raise UnsupportedInput(f"layer '{node.name}': causal attention has no TensorRT form yet; export --to onnx")
     source = program.types[node.query]
     levels = source.levels
     if levels > MAX_LEVELS:

@@ -8,6 +8,7 @@ delegate can take it. Neither rounds anywhere but where docs/contract.md says so
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -21,6 +22,7 @@ from svf_edge.export.levels import check_levels
 from svf_edge.packing import pack_weights
 from svf_edge.program import Add, Attention, Conv, Lif, Node, Program
 from svf_edge.program.ranges import prove
+from svf_edge.program.stream import state_tensors
 
 TorchDialect = Literal["packed", "portable"]
 
@@ -28,12 +30,15 @@ CHANNELS_LAST = (0, 2, 3, 1)
 CHANNELS_FIRST = (0, 3, 1, 2)
 
 
-def build_module(program: Program, dialect: TorchDialect, taps: bool = False) -> nn.Module:
+def build_module(program: Program, dialect: TorchDialect, taps: bool = False, stream: bool = False) -> nn.Module:
     """`program` as a module from uint8 frames `[T, C, H, W]` to a tuple of tensors.
 
     The tuple holds the outputs in program order, int32 `[T, C, H, W]`. With `taps` the spikes of every LIF follow, in
     the order of `program.lifs`: int32 words `[T, H, W, ceil(C / 32)]` for `packed` (with an axis of planes in front
     where the LIF has several levels), float32 `[T, C, H, W]` for `portable`.
+
+    With `stream` the module is one step of the stream form: it takes the tensors of `state_tensors` after the frame,
+    and what takes their place in the next step stands between outputs and taps.
 
     Raises `RangeError` when the carrier of the dialect cannot hold the program exactly, `UnsupportedInput` when
     `packed` is asked for a LIF of more levels than its operators take, and `MissingLibrary` when they are not built.
@@ -42,25 +47,28 @@ def build_module(program: Program, dialect: TorchDialect, taps: bool = False) ->
         case "packed":
             return PackedModule(program, taps)
         case "portable":
-            return PortableModule(program, taps)
+            return PortableModule(program, taps, stream)
 
 
 class _ProgramModule(nn.Module):
     """Runs the nodes in order; a dialect says how one node is computed and how tensors enter and leave."""
 
-    def __init__(self, program: Program, taps: bool) -> None:
+    def __init__(self, program: Program, taps: bool, stream: bool) -> None:
         super().__init__()
         self.program = program
+        self.state = {tensor.node: tensor for tensor in state_tensors(program)} if stream else {}
         self.tapped = tuple(node.name for node in program.lifs) if taps else ()
         self._place = {node.name: index for index, node in enumerate(program.nodes)}
 
-    def forward(self, frames: Tensor) -> tuple[Tensor, ...]:
-        """Outputs, then taps; see `build_module`."""
+    def forward(self, frames: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        """Outputs, then the next state, then taps; see `build_module`."""
         values = {self.program.frames.name: self.enter(frames)}
+        values.update((tensor.taken, value) for tensor, value in zip(self.state.values(), state, strict=True))
         for node in self.program.nodes:
             values[node.name] = self.node(node, values)
         outputs = tuple(self.leave(values[output.source]) for output in self.program.outputs)
-        return outputs + tuple(values[name] for name in self.tapped)
+        given = tuple(values[tensor.given] for tensor in self.state.values())
+        return outputs + given + tuple(values[name] for name in self.tapped)
 
     def enter(self, frames: Tensor) -> Tensor:
         raise NotImplementedError
@@ -88,7 +96,7 @@ class PackedModule(_ProgramModule):
         prove(program, "int32")
         from svf_edge.export import ops  # noqa: F401  registers torch.ops.svf, which needs the native library
 
-        super().__init__(program, taps)
+        super().__init__(program, taps, False)
         for node in program.nodes:
             match node:
                 case Conv():
@@ -164,9 +172,9 @@ class PortableModule(_ProgramModule):
     All sums stay below 2^24 by the range proof, so they are exact in any order, fused or not.
     """
 
-    def __init__(self, program: Program, taps: bool) -> None:
+    def __init__(self, program: Program, taps: bool, stream: bool) -> None:
         prove(program, "float32")
-        super().__init__(program, taps)
+        super().__init__(program, taps, stream)
         for node in program.nodes:
             match node:
                 case Conv():
@@ -184,6 +192,9 @@ class PortableModule(_ProgramModule):
                     self.keep(node, "theta", _per_channel(node.theta))
                     for level in range(1, node.levels + 1):
                         self.keep(node, f"below{level}", _per_channel(node.theta * level - 1))
+                case Attention(scope="causal"):
+                    ago = np.subtract.outer(np.arange(program.frames.shape[0]), np.arange(program.frames.shape[0]))
+                    self.keep(node, "band", ((ago >= 0) & (ago < node.window)).astype(np.float32))
 
     def enter(self, frames: Tensor) -> Tensor:
         return frames.to(torch.float32) - self.program.frames.zero_point
@@ -198,9 +209,9 @@ class PortableModule(_ProgramModule):
             case Add():
                 return values[node.left] + values[node.right]
             case Lif():
-                return self._lif(node, values[node.source])
+                return self._lif(node, values)
             case Attention():
-                return _attend(node, *(values[name] for name in (node.query, node.key, node.value)))
+                return self._attention(node, values)
 
     def _conv(self, node: Conv, x: Tensor) -> Tensor:
         weight, bias = self.constant(node, "weight"), self.constant(node, "bias")
@@ -209,17 +220,23 @@ class PortableModule(_ProgramModule):
             y = torch.floor(y)
         return torch.clamp(y, -INT8_MAX, INT8_MAX) if node.out == "int8" else y
 
-    def _lif(self, node: Lif, x: Tensor) -> Tensor:
+    def _lif(self, node: Lif, values: dict[str, Tensor]) -> Tensor:
         """LIF unrolled over time, in few operations: export time grows with their number.
 
         `half` is X / 2 for all steps and `carried` is U / 2. float32 holds halves exactly below 2^23, and the proof
         bounds U + X by 2^24. `H >= theta` is had by clamping integers, as delegates take no comparison.
         """
-        half = self._drive(node, x)
-        potentials = [torch.floor(half[0:1])]
-        for step in range(1, x.shape[0]):
+        half = self._drive(node, values[node.source])
+        state = self.state.get(node.name)
+        first = half[0:1]
+        if state is not None:
+            first = first + values[state.taken].to(torch.float32) * 0.5
+        potentials = [torch.floor(first)]
+        for step in range(1, half.shape[0]):
             carried = self._carry(node, potentials[-1])
             potentials.append(torch.floor(carried + half[step : step + 1]))
+        if state is not None:
+            values[state.given] = (self._carry(node, potentials[-1]) * 2.0).to(torch.int32).reshape(state.shape)
         potential = torch.cat(potentials) if len(potentials) > 1 else potentials[0]
         return self._fire(node, potential, 1.0)
 
@@ -242,14 +259,32 @@ class PortableModule(_ProgramModule):
         ]
         return functools.reduce(torch.add, planes)
 
+    def _attention(self, node: Attention, values: dict[str, Tensor]) -> Tensor:
+        query, key, value = (values[name] for name in (node.query, node.key, node.value))
+        if node.scope != "causal":
+            return _attend(node, query, key, value)
+        state = self.state.get(node.name)
+
+        def seen(summaries: Tensor) -> Tensor:
+            """What each frame's queries see, of summaries `[T * heads, v, k]`."""
+            if state is None:
+                flat = summaries.reshape(len(query), -1)
+                return torch.mm(self.constant(node, "band"), flat).reshape(summaries.shape)
+            values[state.given] = summaries.transpose(1, 2).contiguous().to(torch.int32)
+            return summaries + values[state.taken].to(torch.float32).transpose(1, 2)
+
+        return _attend(node, query, key, value, seen)
+
 
 def _per_channel(values: NDArray[np.int32]) -> NDArray[np.float32]:
     """A constant per channel `[1, C, 1, 1]`."""
     return values.astype(np.float32).reshape(1, -1, 1, 1)
 
 
-def _attend(node: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Attention on channel-major tokens, `O^T = (V K'^T) Q'^T` per head and group."""
+def _attend(
+    node: Attention, query: Tensor, key: Tensor, value: Tensor, seen: Callable[[Tensor], Tensor] = lambda own: own
+) -> Tensor:
+    """Attention on channel-major tokens, `O^T = (V K'^T) Q'^T` per head and group; `seen` may replace `V K'^T`."""
     steps, channels, height, width = query.shape
     split = (steps, node.heads, channels // node.heads, height * width)
 
@@ -258,14 +293,14 @@ def _attend(node: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tenso
         x = spikes.reshape(split)
         if node.scope == "joint":
             return x.permute(1, 2, 0, 3).reshape(node.heads, split[2], steps * split[3])
-        if node.scope == "spatial":
+        if node.scope in ("spatial", "causal"):
             return x.reshape(steps * node.heads, split[2], split[3])
         return x.permute(3, 1, 2, 0).reshape(split[3] * node.heads, split[2], steps)
 
     q, k, v = tokens(query), tokens(key), tokens(value)
     if node.mode == "hamming":
         q, k = q * 2.0 - 1.0, k * 2.0 - 1.0
-    o = torch.bmm(torch.bmm(v, k.transpose(1, 2)), q)
+    o = torch.bmm(seen(torch.bmm(v, k.transpose(1, 2))), q)
     if node.scope == "joint":
         o = o.reshape(node.heads, split[2], steps, split[3]).permute(2, 0, 1, 3)
     elif node.scope == "temporal":

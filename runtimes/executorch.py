@@ -62,8 +62,10 @@ class ExecuTorchSession:
                 raise BadFile(f"{self.path}: ExecuTorch cannot load it ({reason}); export the program again") from error
         self._open.add(self)
 
-    def run(self, frames: NDArray[np.uint8]) -> list[NDArray[Any]]:
+    def run(self, frames: NDArray[np.uint8], *state: NDArray[np.int32]) -> list[NDArray[Any]]:
         """Outputs of the program in order (then taps, if exported with them) for uint8 frames `[T, C, H, W]`.
+
+        A step takes its state as well, and gives the next one after the outputs.
 
         Raises `UnsupportedInput` for frames of another shape or dtype.
         """
@@ -77,7 +79,8 @@ class ExecuTorchSession:
                 f"{self.path} takes uint8 frames {list(shape)} ([T, C, H, W]), got {frames.dtype} "
                 f"{list(frames.shape)}; resize or cut the clip, or export for that size"
             )
-        return [output.numpy() for output in self._method((torch.from_numpy(np.ascontiguousarray(frames)),))]
+        inputs = tuple(torch.from_numpy(np.ascontiguousarray(values)) for values in (frames, *state))
+        return [output.numpy() for output in self._method(inputs)]
 
     def close(self) -> None:
         """Free the program."""

@@ -21,6 +21,7 @@ from svf_edge.runtimes.base import (
     named_results,
 )
 from svf_edge.runtimes.core import check_core, kernel_set
+from svf_edge.runtimes.stream import StreamSession
 
 if TYPE_CHECKING:
     from svf_edge.export.bundle import Bundle
@@ -78,7 +79,12 @@ class ExecuTorch(Runtime):
         if self._dialect == "packed":
             library = bundled_library(bundle, LIBRARY)
             check_core(bundle)
-        return ExecuTorchHarness(bundle.path(path), bundle.program(), threads=threads, library=library)
+        if bundle.manifest.form == "clip":
+            return ExecuTorchHarness(bundle.path(path), bundle.program(), threads=threads, library=library)
+        from svf_edge.runtimes.executorch import ExecuTorchSession
+
+        steps = ExecuTorchSession(bundle.path(path), threads=threads, library=library)
+        return StreamSession(bundle.program(), lambda inputs: steps.run(*inputs.values()), steps.close)
 
     def prepare(self) -> None:
         """Import torch and ExecuTorch's extension."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+from numpy.typing import NDArray
 
 from svf_edge.errors import BadFile, MissingLibrary, MissingPackage, SvfError
 from svf_edge.program import Program
@@ -19,6 +22,7 @@ from svf_edge.runtimes.base import (
     named_results,
 )
 from svf_edge.runtimes.core import check_core, kernel_set
+from svf_edge.runtimes.stream import StreamSession
 
 if TYPE_CHECKING:
     from svf_edge.export.bundle import Bundle
@@ -28,8 +32,11 @@ LIBRARY = "svf_ort"
 _ERROR = 3  # onnxruntime's log severity
 
 
-class OnnxRuntimeSession(Session):
-    """An inference session with deterministic options: sequential, one inter-op thread, `threads` intra-op threads."""
+class OnnxRuntimeGraph:
+    """An inference session with deterministic options: sequential, one inter-op thread, `threads` intra-op threads.
+
+    Called with inputs by name, it returns the outputs of the file and, with `taps`, the spikes of every LIF.
+    """
 
     def __init__(
         self, path: Path, program: Program, dialect: Dialect, *, threads: int, taps: bool, library: Path | None
@@ -38,7 +45,6 @@ class OnnxRuntimeSession(Session):
             import onnxruntime as ort
         except ModuleNotFoundError as error:
             raise MissingPackage("onnxruntime", "onnxruntime") from error
-        self._program = program
         self._path = path
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
@@ -63,17 +69,30 @@ class OnnxRuntimeSession(Session):
             raise BadFile(
                 f"{path}: ONNX Runtime {ort.__version__} cannot load it ({_one_line(error)}); export the bundle again"
             ) from error
-        names = [output.name for output in program.outputs]
-        self._names = names + [lif.name for lif in program.lifs] if taps else names
+        tapped = [lif.name for lif in program.lifs] if taps else []
+        names = [output.name for output in self._session.get_outputs()]
+        self._names = [name for name in names if name not in tapped] + tapped
+
+    def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """Run it once. Raises `SvfError` when ONNX Runtime does."""
+        try:
+            arrays: list[NDArray[Any]] = self._session.run(self._names, dict(inputs))
+        except Exception as error:
+            raise SvfError(f"{self._path}: ONNX Runtime stopped while running it ({_one_line(error)})") from error
+        return arrays
+
+
+class OnnxRuntimeSession(Session):
+    """A clip graph whose results are named."""
+
+    def __init__(self, program: Program, graph: OnnxRuntimeGraph) -> None:
+        self._program = program
+        self._graph = graph
 
     def run(self, frames: Clip) -> RunResult:
         """Run uint8 frames `[T, C, H, W]`."""
         check_clip(self._program, frames)
-        try:
-            arrays = self._session.run(self._names, {self._program.frames.name: frames})
-        except Exception as error:
-            raise SvfError(f"{self._path}: ONNX Runtime stopped while running it ({_one_line(error)})") from error
-        return named_results(self._program, arrays)
+        return named_results(self._program, self._graph({self._program.frames.name: frames}))
 
 
 def with_taps(path: Path, program: Program, dialect: Dialect) -> bytes:
@@ -126,9 +145,10 @@ class OnnxRuntime(Runtime):
         if self._library:
             library = bundled_library(bundle, LIBRARY)
             check_core(bundle)
-        return OnnxRuntimeSession(
-            self.graph(bundle), bundle.program(), self._dialect, threads=threads, taps=taps, library=library
-        )
+        program, stream = bundle.program(), bundle.manifest.form == "stream"
+        shown = program.for_steps(1) if stream else program
+        graph = OnnxRuntimeGraph(self.graph(bundle), shown, self._dialect, threads=threads, taps=taps, library=library)
+        return StreamSession(program, graph) if stream else OnnxRuntimeSession(program, graph)
 
     def prepare(self) -> None:
         """Import ONNX Runtime."""

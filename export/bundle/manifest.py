@@ -12,6 +12,7 @@ FORMAT = 1
 
 RuntimeName = Literal["onnxruntime", "executorch", "tensorrt"]
 Dialect = Literal["packed", "portable", "qdq"]
+Form = Literal["clip", "stream"]
 
 
 def _inside(path: str) -> str:
@@ -96,6 +97,8 @@ class Manifest(_Entry):
     svf_edge: str
     numeric: int
     packing: int
+    form: Form = "clip"
+    """Whether a graph takes a clip, or one frame and the state of a stream. Golden vectors are clips either way."""
     frames: FramesSpec
     outputs: list[OutputSpec]
     taps: list[Tap]

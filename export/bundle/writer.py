@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 import svf_edge
-from svf_edge.contract import MAX_LEVELS, NUMERIC_VERSION, PACKING_VERSION
-from svf_edge.errors import BadFile, MissingLibrary, SvfError
+from svf_edge.contract import NUMERIC_VERSION, PACKING_VERSION
+from svf_edge.errors import BadFile, MissingLibrary, SvfError, UnsupportedInput
 from svf_edge.export.bundle.manifest import (
     MANIFEST,
     Artefact,
     FileEntry,
+    Form,
     FramesSpec,
     Golden,
     Library,
@@ -31,12 +32,14 @@ from svf_edge.export.bundle.manifest import (
 )
 from svf_edge.export.bundle.native import RUNNER, library_name, native_files
 from svf_edge.export.bundle.reader import PROGRAM, Bundle, read_manifest
+from svf_edge.export.levels import check_levels
 from svf_edge.export.libraries import find_native
 from svf_edge.files import atomic_write, sha256
 from svf_edge.packing import digest, pack_spikes
 from svf_edge.program import Program, run, save_program
 
 TARGETS = ("onnx", "executorch", "tensorrt")
+FORM_TARGETS: Mapping[Form, tuple[str, ...]] = {"clip": TARGETS, "stream": ("onnx", "executorch")}
 LIBRARIES = ("svf_core", "svf_ort", "svf_executorch", "svf_trt")
 _RUNNER_FILES = (RUNNER, "libsvf_run_executorch.so")
 
@@ -54,23 +57,29 @@ class _Draft:
 
     program: Program
     folder: Path
+    form: Form
     artefacts: list[Artefact] = field(default_factory=list)
     libraries: list[Library] = field(default_factory=list)
     golden: list[Golden] = field(default_factory=list)
 
     @property
     def dialects(self) -> tuple[Literal["packed", "portable"], ...]:
-        """A program with more levels than the packed operators take is portable only."""
-        packs = all(lif.levels <= MAX_LEVELS for lif in self.program.lifs)
-        return ("packed", "portable") if packs else ("portable",)
+        """A program with causal attention, or more levels than the packed operators take, is portable only."""
+        try:
+            check_levels(self.program)
+        except UnsupportedInput:
+            return ("portable",)
+        return ("packed", "portable")
 
     def add_onnx(self) -> None:
         from svf_edge.export.onnx import export_onnx
 
         for dialect in self.dialects:
-            path, tapped = f"onnx/{dialect}.onnx", f"onnx/{dialect}.tap.onnx"
-            export_onnx(self.program, dialect, self.folder / path)
-            export_onnx(self.program, dialect, self.folder / tapped, taps=True)
+            path, stream = f"onnx/{dialect}.onnx", self.form == "stream"
+            export_onnx(self.program, dialect, self.folder / path, stream=stream)
+            tapped = None if stream else f"onnx/{dialect}.tap.onnx"
+            if tapped is not None:
+                export_onnx(self.program, dialect, self.folder / tapped, taps=True)
             self.artefacts.append(Artefact(runtime="onnxruntime", dialect=dialect, path=path, tapped=tapped))
 
     def add_executorch(self) -> None:
@@ -78,8 +87,9 @@ class _Draft:
 
         for dialect in self.dialects:
             path, tapped = f"executorch/{dialect}.pte", f"executorch/{dialect}.tap.pte"
-            export_executorch(self.program, dialect, self.folder / path)
-            export_executorch(self.program, dialect, self.folder / tapped, taps=True)
+            stream = self.form == "stream"
+            export_executorch(self.program, dialect, self.folder / path, stream=stream)
+            export_executorch(self.program, dialect, self.folder / tapped, taps=True, stream=stream)
             self.artefacts.append(Artefact(runtime="executorch", dialect=dialect, path=path, tapped=tapped))
 
     def add_tensorrt(self) -> None:
@@ -124,6 +134,7 @@ class _Draft:
             svf_edge=svf_edge.__version__,
             numeric=NUMERIC_VERSION,
             packing=PACKING_VERSION,
+            form=self.form,
             frames=FramesSpec(
                 name=frames.name, shape=frames.shape, zero_point=frames.zero_point, exponent=frames.exponent
             ),
@@ -151,11 +162,15 @@ def write_bundle(
     folder: str | Path,
     clips: Mapping[str, NDArray[np.uint8]],
     *,
-    targets: Sequence[str] = TARGETS,
+    form: Form = "clip",
+    targets: Sequence[str] | None = None,
     native: Sequence[Path] = (),
     progress: Progress = lambda message: None,
 ) -> Bundle:
     """Export `program` for `targets` with golden vectors from `clips`; return the opened bundle.
+
+    With the form "stream" graphs are steps of one frame, and the clips show what a stream from its begin gives. Without
+    `targets` a bundle holds all that its form has.
 
     The bundle is built beside `folder` and moved into place when it is whole, so a failure leaves nothing behind and
     an older bundle at `folder` stays until it is replaced.
@@ -167,14 +182,16 @@ def write_bundle(
     (a target's exporter is not installed), or `SvfError` when `folder` exists and is not a bundle.
     """
     folder = Path(folder).absolute()
-    unknown = [target for target in targets if target not in TARGETS]
+    known = FORM_TARGETS[form]
+    targets = known if targets is None else targets
+    unknown = [target for target in targets if target not in known]
     if unknown:
-        raise SvfError(f"unknown target '{unknown[0]}'; choose from {', '.join(TARGETS)}")
+        raise SvfError(f"unknown target '{unknown[0]}' for a {form}; choose from {', '.join(known)}")
     kits = dict(native_files(kit) for kit in native)
     _check_replaceable(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
-        draft = _Draft(program, Path(scratch) / "bundle")
+        draft = _Draft(program, Path(scratch) / "bundle", form)
         draft.folder.mkdir()
         save_program(program, draft.folder / PROGRAM)
         for name, clip in clips.items():

@@ -22,12 +22,16 @@ except ModuleNotFoundError as error:
 BUILDERS = {"packed": packed_model, "portable": portable_model}
 
 
-def export_onnx(program: Program, dialect: str, path: str | Path, taps: bool = False) -> None:
-    """Write `program` as an ONNX file in `dialect` ("packed" or "portable"), atomically; `taps` calls `add_taps`.
+def export_onnx(program: Program, dialect: str, path: str | Path, *, taps: bool = False, stream: bool = False) -> None:
+    """Write `program` as an ONNX file in `dialect` ("packed" or "portable"), atomically.
 
-    Raises `RangeError` when a carrier could be inexact and `UnsupportedInput` for more levels than the dialect takes.
+    With `stream` it is a step of it; `taps` are those of `add_taps`.
+
+    Raises `RangeError` when a carrier could be inexact, and `UnsupportedInput` for more levels than the dialect takes
+    or a program without a stream form.
     """
-    model = BUILDERS[dialect](program)
+    program = program.for_steps(1) if stream else program
+    model = BUILDERS[dialect](program, stream)
     if taps:
         add_taps(model, program, dialect, path)
     with atomic_write(path) as temporary:

@@ -14,7 +14,7 @@ from svf_edge.program.ir import token_groups
 from svf_edge.program.ranges import prove
 
 
-def packed_model(program: Program) -> onnx.ModelProto:
+def packed_model(program: Program, stream: bool = False) -> onnx.ModelProto:
     """The packed graph of `program`, with function bodies so that it also runs without our library.
 
     Raises `UnsupportedInput` for a LIF of more levels than the operators take, and `RangeError` when the bodies'

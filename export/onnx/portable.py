@@ -11,11 +11,17 @@ from svf_edge.export.onnx.writer import GraphWriter
 from svf_edge.program import Add, Attention, Conv, Lif, Program
 from svf_edge.program.ir import token_groups
 from svf_edge.program.ranges import prove
+from svf_edge.program.stream import StateTensor, state_tensors
 
 
-def portable_model(program: Program) -> onnx.ModelProto:
-    """The portable graph of `program`. Raises `RangeError` when a float32 carrier could be inexact."""
+def portable_model(program: Program, stream: bool = False) -> onnx.ModelProto:
+    """The portable graph of `program`; with `stream` one step of its stream form (`state_tensors`).
+
+    Raises `RangeError` when a float32 carrier could be inexact, and `UnsupportedInput` for a program without a stream
+    form.
+    """
     prove(program, "float32")
+    state = {tensor.node: tensor for tensor in state_tensors(program)} if stream else {}
     writer = GraphWriter()
     frames = program.frames
     pixels = writer.op("Cast", [frames.name], f"{frames.name}:float", to=TensorProto.FLOAT)
@@ -27,12 +33,22 @@ def portable_model(program: Program) -> onnx.ModelProto:
             case Add():
                 writer.op("Add", [node.left, node.right], node.name)
             case Lif():
-                unrolled_lif(writer, program, node)
+                unrolled_lif(writer, program, node, state.get(node.name))
             case Attention():
-                _attention(writer, program, node)
+                _attention(writer, program, node, state.get(node.name))
     for output in program.outputs:
         writer.op("Cast", [output.source], output.name, to=TensorProto.INT32)
-    return writer.model(program, "portable")
+    handed_on = {tensor.taken: (tensor.given, tensor.shape) for tensor in state.values()}
+    return writer.model(program, "portable", state=handed_on)
+
+
+def _carrier(writer: GraphWriter, state: StateTensor) -> str:
+    return writer.op("Cast", [state.taken], f"{state.taken}:float", to=TensorProto.FLOAT)
+
+
+def _give_back(writer: GraphWriter, state: StateTensor, carrier: str) -> None:
+    integers = writer.op("Cast", [carrier], f"{state.given}:integers", to=TensorProto.INT32)
+    writer.op("Reshape", [integers, writer.integers(*state.shape)], state.given)
 
 
 def _conv(writer: GraphWriter, program: Program, node: Conv) -> None:
@@ -62,8 +78,8 @@ def _conv(writer: GraphWriter, program: Program, node: Conv) -> None:
         writer.op("Clip", [result, writer.scalar(-INT8_MAX), writer.scalar(INT8_MAX)], node.name)
 
 
-def unrolled_lif(writer: GraphWriter, program: Program, node: Lif) -> None:
-    """`node` as standard operators on float32 carriers `[T, C, H, W]`, one copy a time step."""
+def unrolled_lif(writer: GraphWriter, program: Program, node: Lif, state: StateTensor | None = None) -> None:
+    """`node` as standard operators on float32 carriers `[T, C, H, W]`, one copy a time step, from `state` if given."""
     steps = program.types[node.name].shape[0]
     drive = node.source
 
@@ -81,7 +97,7 @@ def unrolled_lif(writer: GraphWriter, program: Program, node: Lif) -> None:
         writer.ops("Split", [drive], inputs, axis=0, num_outputs=steps)
 
     spikes = []
-    membrane = None
+    membrane = None if state is None else _carrier(writer, state)
     for step, x in enumerate(inputs):
         prefix = f"{node.name}:{step}"
         total = x if membrane is None else writer.op("Add", [membrane, x], f"{prefix}:sum")
@@ -95,7 +111,7 @@ def unrolled_lif(writer: GraphWriter, program: Program, node: Lif) -> None:
             more = writer.op("Cast", [above], f"{prefix}:more{level}", to=TensorProto.FLOAT)
             spike = writer.op("Add", [spike, more], f"{prefix}:spike{level}")
         spikes.append(spike)
-        if step == steps - 1:
+        if step == steps - 1 and state is None:
             break
         if node.reset == "hard":
             membrane = writer.op("Where", [fired, writer.scalar(0.0), potential], f"{prefix}:membrane")
@@ -103,13 +119,15 @@ def unrolled_lif(writer: GraphWriter, program: Program, node: Lif) -> None:
             cost = writer.op("Mul", [spike, theta], f"{prefix}:cost")
             membrane = writer.op("Sub", [potential, cost], f"{prefix}:membrane")
     writer.op("Concat", spikes, node.name, axis=0)
+    if state is not None and membrane is not None:
+        _give_back(writer, state, membrane)
 
 
-def _attention(writer: GraphWriter, program: Program, node: Attention) -> None:
+def _attention(writer: GraphWriter, program: Program, node: Attention, state: StateTensor | None) -> None:
     steps, channels, height, width = program.types[node.name].shape
     space = height * width
     # Channels before tokens, as convolutions leave them: O^T = (V K^T) Q per head, shapes [G, heads, d, N].
-    order = {"joint": [1, 0, 2], "spatial": [0, 1, 2], "temporal": [2, 1, 0]}[node.scope]
+    order = {"joint": [1, 0, 2], "temporal": [2, 1, 0]}.get(node.scope, [0, 1, 2])
     groups, tokens = token_groups(node.scope, (steps, channels, height, width))
     lead = [] if node.scope == "joint" else [groups]
     width_of_head = channels // node.heads
@@ -131,8 +149,30 @@ def _attention(writer: GraphWriter, program: Program, node: Attention) -> None:
     axes = list(range(len(lead) + 3))
     keys = writer.op("Transpose", [key], f"{node.name}:keys", perm=[*axes[:-2], axes[-1], axes[-2]])
     summary = writer.op("MatMul", [value, keys], f"{node.name}:summary")
+    if state is not None:
+        summary = _step_summary(writer, state, summary)
+    elif node.scope == "causal":
+        summary = _window_sum(writer, node, summary, (steps, node.heads, width_of_head, width_of_head))
     o = writer.op("MatMul", [summary, query], f"{node.name}:o")
     grouped = [(steps, channels, space)[axis] for axis in order]
     flat = writer.op("Reshape", [o, writer.integers(*grouped)], f"{node.name}:o_flat")
     moved = writer.op("Transpose", [flat], f"{node.name}:o_moved", perm=np.argsort(order).tolist())
     writer.op("Reshape", [moved, writer.integers(steps, channels, height, width)], node.name)
+
+
+def _window_sum(writer: GraphWriter, node: Attention, summaries: str, shape: tuple[int, ...]) -> str:
+    """The sums of the last `window` summaries, as a product with a band of ones."""
+    steps = np.arange(shape[0])
+    ago = steps[:, None] - steps
+    band = writer.constant(f"{node.name}:band", ((ago >= 0) & (ago < node.window)).astype(np.float32))
+    flat = writer.op("Reshape", [summaries, writer.integers(shape[0], -1)], f"{summaries}:flat")
+    sums = writer.op("MatMul", [band, flat], f"{summaries}:sums")
+    return writer.op("Reshape", [sums, writer.integers(*shape)], f"{summaries}:window")
+
+
+def _step_summary(writer: GraphWriter, state: StateTensor, summary: str) -> str:
+    """The present frame's summary `[1, heads, v, k]` given back, and with those before it added."""
+    turned = writer.op("Transpose", [summary], f"{summary}:turned", perm=[0, 1, 3, 2])
+    _give_back(writer, state, turned)
+    before = writer.op("Transpose", [_carrier(writer, state)], f"{state.taken}:turned", perm=[0, 2, 1])
+    return writer.op("Add", [summary, before], f"{summary}:window")

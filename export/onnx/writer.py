@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,16 +56,26 @@ class GraphWriter:
         dialect: str,
         functions: Sequence[onnx.FunctionProto] = (),
         domains: Sequence[str] = (),
+        state: Mapping[str, tuple[str, Sequence[int]]] | None = None,
     ) -> onnx.ModelProto:
-        """The finished and checked model: `program`'s frames in, its outputs (int32 `[T, C, H, W]`) out."""
-        frames = program.frames
+        """The finished and checked model: `program`'s frames in, its outputs (int32 `[T, C, H, W]`) out.
+
+        `state` names further int32 inputs, each with an output that takes its place in the next run and their shape.
+        """
+        frames, state = program.frames, state or {}
         graph = helper.make_graph(
             self._nodes,
             f"svf_edge_{dialect}",
-            [helper.make_tensor_value_info(frames.name, TensorProto.UINT8, frames.shape)],
             [
-                helper.make_tensor_value_info(output.name, TensorProto.INT32, program.types[output.source].shape)
-                for output in program.outputs
+                helper.make_tensor_value_info(frames.name, TensorProto.UINT8, frames.shape),
+                *(helper.make_tensor_value_info(name, TensorProto.INT32, shape) for name, (_, shape) in state.items()),
+            ],
+            [
+                *(
+                    helper.make_tensor_value_info(output.name, TensorProto.INT32, program.types[output.source].shape)
+                    for output in program.outputs
+                ),
+                *(helper.make_tensor_value_info(name, TensorProto.INT32, shape) for name, shape in state.values()),
             ],
             list(self._initializers.values()),
         )

@@ -7,7 +7,7 @@ single output tensor carries the node's name. Tensors are logical `[T, C, H, W]`
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -196,6 +196,11 @@ class Program:
     def lifs(self) -> tuple[Lif, ...]:
         """The LIF nodes in running order: the points where spikes are compared."""
         return tuple(node for node in self.nodes if isinstance(node, Lif))
+
+    def for_steps(self, steps: int) -> Program:
+        """The same nodes for clips of `steps` frames."""
+        frames = replace(self.frames, shape=(steps, *self.frames.shape[1:]))
+        return Program(frames, self.nodes, self.outputs, self.meta)
 
     def with_meta(self, **entries: Any) -> Program:
         """A copy whose `meta` has `entries` added."""

@@ -66,6 +66,9 @@ class Parser {
     });
     each("golden", [&](Reader& entry) { result.golden.push_back(golden(entry)); });
     root_.object("model");
+    root_.optional("form");
+    result.form = root_.has("form") ? root_.text("form") : "clip";
+    one_of(result.form, {"clip", "stream"}, root_, "form");
     root_.finish();
     return result;
   }

@@ -56,6 +56,7 @@ struct FileEntry {
 
 struct Manifest {
   std::string exported_by;  // version of svf-edge
+  std::string form;         // "clip", or "stream" of graphs that take one frame and a state
   std::string input;        // name of the frames
   Shape frames;             // uint8
   std::vector<OutputSpec> outputs;

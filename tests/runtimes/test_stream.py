@@ -1,0 +1,98 @@
+"""Step by step == the causal clip, bit for bit, on every runtime: outputs, spikes and every tensor of the state."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from svf_edge.errors import UnsupportedInput
+from svf_edge.export.bundle import Bundle, write_bundle
+from svf_edge.packing import pack_spikes
+from svf_edge.program import Program, run
+from svf_edge.program.interpret import State
+from svf_edge.runtimes.base import Clip, RunResult
+from svf_edge.runtimes.parity import run_parity
+from svf_edge.runtimes.registry import find_runtime
+from svf_edge.runtimes.stream import StreamSession
+from tests.programs import assert_not_silent, noise_clip, random_program
+
+RUNTIMES = ("onnxruntime portable", "executorch portable")
+
+
+@pytest.fixture(scope="module")
+def program() -> Program:
+    return random_program(5, steps=12, channels=16, heads=2, scope="causal", window=4, reset="soft", levels=2)
+
+
+@pytest.fixture(scope="module")
+def bundle(program: Program, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return write_bundle(program, tmp_path_factory.mktemp("stream") / "b", {"noise": noise_clip(program)}, form="stream")
+
+
+def open_stream(bundle: Bundle, runtime: str) -> StreamSession:
+    session = find_runtime(runtime).open(bundle, taps=True)
+    assert isinstance(session, StreamSession)
+    return session
+
+
+def expect(session: StreamSession, result: RunResult, program: Program, frames: Clip, state: State) -> None:
+    """The reference's next piece of the stream, from `state`, equals `result`, and then the states are equal."""
+    trace = run(program.for_steps(len(frames)), frames, state=state)
+    assert result.outputs.keys() == trace.outputs.keys() and result.spikes.keys() == trace.spikes.keys()
+    for name, values in trace.outputs.items():
+        np.testing.assert_array_equal(result.outputs[name], values)
+    for lif in program.lifs:
+        np.testing.assert_array_equal(result.spikes[lif.name], pack_spikes(trace.spikes[lif.name], lif.levels))
+    expected = {**state.membranes, **state.summaries}
+    found = session.state()
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values, err_msg=name)
+
+
+def test_parity_of_a_stream_bundle(bundle: Bundle, program: Program) -> None:
+    report = run_parity(bundle, {"noise": noise_clip(program), "other": noise_clip(program, 1)})
+    assert report, str(report)
+    equal = {entry.runtime for entry in report.runtimes if entry.verdict == "equal"}
+    assert {"reference", *RUNTIMES} <= equal
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_three_hundred_frames_over_resets(bundle: Bundle, program: Program, runtime: str) -> None:
+    frames = noise_clip((300, *program.frames.shape[1:]), 2)
+    with open_stream(bundle, runtime) as session:
+        for begin, end in ((0, 7), (7, 120), (120, 300)):
+            session.reset()
+            state = State()
+            for t in range(begin, end):
+                expect(session, session.step(frames[t : t + 1]), program, frames[t : t + 1], state)
+    assert_not_silent(run(program, frames[:12]).spikes)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_interleaved_streams_never_touch(bundle: Bundle, program: Program, runtime: str) -> None:
+    streams = [noise_clip((9, *program.frames.shape[1:]), seed) for seed in (3, 4)]
+    states = (State(), State())
+    with open_stream(bundle, runtime) as first, open_stream(bundle, runtime) as second:
+        for t in range(9):
+            for session, frames, state in zip((first, second), streams, states, strict=True):
+                expect(session, session.step(frames[t : t + 1]), program, frames[t : t + 1], state)
+
+
+def test_wrong_frames_leave_the_stream_as_it_was(bundle: Bundle, program: Program) -> None:
+    frames = noise_clip(program)
+    with open_stream(bundle, RUNTIMES[0]) as session:
+        state = State()
+        expect(session, session.step(frames[:1]), program, frames[:1], state)
+        with pytest.raises(UnsupportedInput, match=r"uint8 \[2, 3, 13, 10\].*takes uint8 \[1, 3, 13, 10\]"):
+            session.step(frames[:2])
+        expect(session, session.step(frames[1:2]), program, frames[1:2], state)
+
+
+def test_a_joint_program_has_no_stream_form(tmp_path: Path) -> None:
+    program = random_program(channels=16)
+    with pytest.raises(UnsupportedInput, match=r"sees later frames.*causal"):
+        write_bundle(program, tmp_path / "b", {"noise": noise_clip(program)}, form="stream", targets=["onnx"])
+    assert not (tmp_path / "b").exists()
