@@ -28,7 +28,7 @@ def export_executorch(
     import torch
 
     program = program.for_steps(1) if stream else program
-    module = build_module(program, dialect, taps, stream).eval()
+    module = build_module(program, dialect, taps, stream=stream).eval()
     with _quiet():
         try:
             from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner

@@ -8,8 +8,8 @@ delegate can take it. Neither rounds anywhere but where docs/contract.md says so
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from svf_edge.contract import INT8_MAX
+from svf_edge.export.density import DENSITIES, NO_RATES, choose
+from svf_edge.export.fusion import AttentionLif, ConvLif, fuse
 from svf_edge.export.levels import check_levels
 from svf_edge.packing import pack_weights
 from svf_edge.program import Add, Attention, Conv, Lif, Node, Program
@@ -30,8 +32,18 @@ CHANNELS_LAST = (0, 2, 3, 1)
 CHANNELS_FIRST = (0, 3, 1, 2)
 
 
-def build_module(program: Program, dialect: TorchDialect, taps: bool = False, stream: bool = False) -> nn.Module:
+def build_module(
+    program: Program,
+    dialect: TorchDialect,
+    taps: bool = False,
+    *,
+    stream: bool = False,
+    rates: Mapping[str, float] = NO_RATES,
+) -> nn.Module:
     """`program` as a module from uint8 frames `[T, C, H, W]` to a tuple of tensors.
+
+    `packed` computes the steps of `svf_edge.export.fusion`, its convolutions in the density that suits `rates`, spikes
+    per neuron and step by LIF name; a density changes no result.
 
     The tuple holds the outputs in program order, int32 `[T, C, H, W]`. With `taps` the spikes of every LIF follow, in
     the order of `program.lifs`: int32 words `[T, H, W, ceil(C / 32)]` for `packed` (with an axis of planes in front
@@ -45,13 +57,13 @@ def build_module(program: Program, dialect: TorchDialect, taps: bool = False, st
     """
     match dialect:
         case "packed":
-            return PackedModule(program, taps)
+            return PackedModule(program, taps, rates)
         case "portable":
             return PortableModule(program, taps, stream)
 
 
 class _ProgramModule(nn.Module):
-    """Runs the nodes in order; a dialect says how one node is computed and how tensors enter and leave."""
+    """Runs steps in order; a dialect says what they are, how one is computed and how tensors enter and leave."""
 
     def __init__(self, program: Program, taps: bool, stream: bool) -> None:
         super().__init__()
@@ -64,8 +76,7 @@ class _ProgramModule(nn.Module):
         """Outputs, then the next state, then taps; see `build_module`."""
         values = {self.program.frames.name: self.enter(frames)}
         values.update((tensor.taken, value) for tensor, value in zip(self.state.values(), state, strict=True))
-        for node in self.program.nodes:
-            values[node.name] = self.node(node, values)
+        self.compute(values)
         outputs = tuple(self.leave(values[output.source]) for output in self.program.outputs)
         given = tuple(values[tensor.given] for tensor in self.state.values())
         return outputs + given + tuple(values[name] for name in self.tapped)
@@ -76,7 +87,8 @@ class _ProgramModule(nn.Module):
     def leave(self, value: Tensor) -> Tensor:
         raise NotImplementedError
 
-    def node(self, node: Node, values: dict[str, Tensor]) -> Tensor:
+    def compute(self, values: dict[str, Tensor]) -> None:
+        """Add the tensors of the program by name to `values`, which holds the frames."""
         raise NotImplementedError
 
     def keep(self, node: Node, label: str, value: NDArray[np.generic]) -> None:
@@ -87,16 +99,22 @@ class _ProgramModule(nn.Module):
         """A constant stored by `keep`."""
         return self.get_buffer(f"n{self._place[node.name]}_{label}")
 
+    def constants(self, node: Node, *labels: str) -> tuple[Tensor, ...]:
+        """Constants stored by `keep`."""
+        return tuple(self.constant(node, label) for label in labels)
+
 
 class PackedModule(_ProgramModule):
     """The `packed` dialect: `[T, H, W, C]` integers, spikes as int32 words over channels, operators `svf::*`."""
 
-    def __init__(self, program: Program, taps: bool) -> None:
+    def __init__(self, program: Program, taps: bool, rates: Mapping[str, float]) -> None:
         check_levels(program)
         prove(program, "int32")
         from svf_edge.export import ops  # noqa: F401  registers torch.ops.svf, which needs the native library
 
         super().__init__(program, taps, False)
+        self._steps = fuse(program)
+        self._rates = rates
         for node in program.nodes:
             match node:
                 case Conv():
@@ -116,42 +134,77 @@ class PackedModule(_ProgramModule):
     def leave(self, value: Tensor) -> Tensor:
         return value.permute(CHANNELS_FIRST).contiguous()
 
-    def node(self, node: Node, values: dict[str, Tensor]) -> Tensor:
-        match node:
-            case Conv():
-                return self._conv(node, values[node.source])
-            case Add():
-                return values[node.left] + values[node.right]
-            case Lif():
-                gain, bias, theta = (self.constant(node, label) for label in ("gain", "bias", "theta"))
-                arguments = (values[node.source], gain, bias, theta, node.reset == "soft")
-                if node.levels == 1:
-                    return torch.ops.svf.lif(*arguments)
-                return torch.ops.svf.integer_lif(*arguments, node.levels)
-            case Attention():
-                return self._attention(node, values)
+    def compute(self, values: dict[str, Tensor]) -> None:
+        for step in self._steps:
+            match step:
+                case ConvLif():
+                    self._conv_lif(step, values)
+                case AttentionLif():
+                    values[step.lif.name] = self._attention_lif(step, values)
+                case Conv():
+                    values[step.name] = self._conv(step, values[step.source])
+                case Add():
+                    values[step.name] = values[step.left] + values[step.right]
+                case Lif():
+                    values[step.name] = self._lif(step, values[step.source])
+                case Attention():
+                    values[step.name] = self._attention(step, values)
 
     def _conv(self, node: Conv, x: Tensor) -> Tensor:
-        weight, bias, shift = (self.constant(node, label) for label in ("weight", "bias", "shift"))
+        arguments, zero_point = self._convolution(node, x)
+        name = f"{'spike_' if zero_point is None else ''}conv2d{'_s8' if node.out == 'int8' else ''}"
+        result: Tensor = getattr(torch.ops.svf, name)(*arguments, *(() if zero_point is None else (zero_point,)))
+        return result
+
+    def _conv_lif(self, step: ConvLif, values: dict[str, Tensor]) -> None:
+        arguments, zero_point = self._convolution(step.conv, values[step.conv.source])
+        residual = None if step.residual is None else values[step.residual]
+        keep = step.sum is not None
+        behind = (residual, *self._neuron(step.lif), keep)
+        if zero_point is None:
+            density = DENSITIES.index(choose(self._rates.get(step.conv.source)))
+            spikes, total = torch.ops.svf.spike_conv2d_lif(*arguments, *behind, density)
+        else:
+            spikes, total = torch.ops.svf.conv2d_lif(*arguments, zero_point, *behind)
+        values[step.lif.name] = spikes
+        if step.sum is not None:
+            values[step.sum] = total
+
+    def _convolution(self, node: Conv, x: Tensor) -> tuple[tuple[Any, ...], int | None]:
+        """The arguments that a convolution has with and without a LIF, and the zero point of one not on spikes."""
+        weight, bias, shift = self.constants(node, "weight", "bias", "shift")
         if node.weight_bits < 8:
             outs, per_group, *kernel = node.weight.shape
             weight = torch.ops.svf.unpack_weights(weight, node.weight_bits, [*kernel, per_group, outs])
-        constants = (weight, bias, shift)
-        geometry = (list(node.stride), list(node.padding), node.groups)
-        saturate = node.out == "int8"
+        arguments = (x, weight, bias, shift, list(node.stride), list(node.padding), node.groups)
         kind = self.program.types[node.source].kind
-        if kind == "spikes":
-            spike_op = torch.ops.svf.spike_conv2d_s8 if saturate else torch.ops.svf.spike_conv2d
-            return spike_op(x, *constants, *geometry)
-        dense_op = torch.ops.svf.conv2d_s8 if saturate else torch.ops.svf.conv2d
         zero_point = self.program.frames.zero_point if kind == "frames" else 0
-        return dense_op(x, *constants, *geometry, zero_point)
+        return arguments, None if kind == "spikes" else zero_point
+
+    def _neuron(self, node: Lif) -> tuple[Any, ...]:
+        """The arguments of a LIF in a fused operator."""
+        return *self.constants(node, "gain", "bias", "theta"), node.reset == "soft", node.levels
+
+    def _lif(self, node: Lif, x: Tensor) -> Tensor:
+        *arguments, levels = self._neuron(node)
+        spikes: Tensor = (
+            torch.ops.svf.lif(x, *arguments) if levels == 1 else torch.ops.svf.integer_lif(x, *arguments, levels)
+        )
+        return spikes
+
+    def _attention_lif(self, step: AttentionLif, values: dict[str, Tensor]) -> Tensor:
+        node = step.attention
+        words = [values[name] for name in (node.query, node.key, node.value)]
+        op = torch.ops.svf.hamming_attention_lif if node.mode == "hamming" else torch.ops.svf.dot_attention_lif
+        channels = self.program.types[node.name].shape[1]
+        spikes: Tensor = op(*words, channels, node.heads, node.scope == "joint", *self._neuron(step.lif))
+        return spikes
 
     def _attention(self, node: Attention, values: dict[str, Tensor]) -> Tensor:
         steps, channels, height, width = self.program.types[node.name].shape
         tokens = [_group_words(values[name], node.scope) for name in (node.query, node.key, node.value)]
         op = torch.ops.svf.hamming_attention if node.mode == "hamming" else torch.ops.svf.dot_attention
-        o = op(*tokens, channels, node.heads)
+        o: Tensor = op(*tokens, channels, node.heads)
         if node.scope == "temporal":
             o = o.permute(1, 0, 2).contiguous()
         return o.reshape(steps, height, width, channels)
@@ -202,16 +255,17 @@ class PortableModule(_ProgramModule):
     def leave(self, value: Tensor) -> Tensor:
         return value.to(torch.int32)
 
-    def node(self, node: Node, values: dict[str, Tensor]) -> Tensor:
-        match node:
-            case Conv():
-                return self._conv(node, values[node.source])
-            case Add():
-                return values[node.left] + values[node.right]
-            case Lif():
-                return self._lif(node, values)
-            case Attention():
-                return self._attention(node, values)
+    def compute(self, values: dict[str, Tensor]) -> None:
+        for node in self.program.nodes:
+            match node:
+                case Conv():
+                    values[node.name] = self._conv(node, values[node.source])
+                case Add():
+                    values[node.name] = values[node.left] + values[node.right]
+                case Lif():
+                    values[node.name] = self._lif(node, values)
+                case Attention():
+                    values[node.name] = self._attention(node, values)
 
     def _conv(self, node: Conv, x: Tensor) -> Tensor:
         weight, bias = self.constant(node, "weight"), self.constant(node, "bias")

@@ -181,6 +181,82 @@ _SHARED = [
         scaled = Mul (floats, factor)
         drive = Add (scaled, offset)
     }""",
+    # LIF of any number of levels; words [levels, T, H, W, ceil(C / 32)].
+    """FirePlanes <soft_reset, levels> (x, gain, bias, theta) => (words) {
+        drive = ai.svf.body.Drive (x, gain, bias)
+        threshold = Cast <to = 1> (theta)
+        soft_flag = Constant <value_int: int = @soft_reset> ()
+        soft = Cast <to = 9> (soft_flag)
+        first = Constant <value_int = 1> ()
+        last = Constant <value_int: int = @levels> ()
+        end = Add (last, first)
+        counts = Range (first, end, first)
+        column = Constant <value_ints = [-1, 1, 1, 1]> ()
+        tall = Reshape (counts, column)
+        multiples = Cast <to = 1> (tall)
+        thresholds = Mul (multiples, threshold)
+        frame = Shape <start = 1> (drive)
+        rest = ConstantOfShape <value = float[1] {0.0}> (frame)
+        final, steps = Scan <num_scan_inputs = 1, body = step (float[H, W, C] membrane, float[H, W, C] input)
+            => (float[H, W, C] next, float[L, H, W, C] reached) {
+                sum = Add (membrane, input)
+                half = Constant <value_float = 0.5> ()
+                halved = Mul (sum, half)
+                potential = Floor (halved)
+                above = GreaterOrEqual (potential, thresholds)
+                reached = Cast <to = 1> (above)
+                plane_axis = Constant <value_ints = [0]> ()
+                spikes = ReduceSum <keepdims = 0> (reached, plane_axis)
+                cost = Mul (spikes, threshold)
+                lowered = Sub (potential, cost)
+                fired = GreaterOrEqual (potential, threshold)
+                zero = Constant <value_float = 0.0> ()
+                cleared = Where (fired, zero, potential)
+                next = Where (soft, lowered, cleared)
+            }> (rest, drive)
+        planes = Transpose <perm = [1, 0, 2, 3, 4]> (steps)
+        words = ai.svf.body.Pack (planes)
+    }""",
+    # The same with words [T, H, W, ceil(C / 32)] for one level.
+    """Fire <soft_reset, levels> (x, gain, bias, theta) => (words) {
+        planes = ai.svf.body.FirePlanes <soft_reset: int = @soft_reset, levels: int = @levels> (x, gain, bias, theta)
+        most = Constant <value_int: int = @levels> ()
+        one = Constant <value_int = 1> ()
+        single = Equal (most, one)
+        skipped = Cast <to = 7> (single)
+        last = Constant <value_ints = [-1]> ()
+        start = Reshape (skipped, last)
+        end = Constant <value_ints = [5]> ()
+        sizes = Shape (planes)
+        shape = Slice (sizes, start, end)
+        words = Reshape (planes, shape)
+    }""",
+    # Words [T, H, W, ...], or with planes in front, to the heads [G, heads, N, d] of one group of tokens, or of T.
+    """FrameHeads <channels, heads, joint> (words) => (split) {
+        wanted = Constant <value_int: int = @channels> ()
+        last = Constant <value_ints = [-1]> ()
+        size = Reshape (wanted, last)
+        bits = ai.svf.body.Unpack (words, size)
+        spikes = ai.svf.body.SumPlanes <axes = -4> (bits)
+        steps = Shape <start = 0, end = 1> (spikes)
+        one = Constant <value_ints = [1]> ()
+        flag = Constant <value_int: int = @joint> ()
+        together = Cast <to = 9> (flag)
+        groups = Where (together, one, steps)
+        count = Constant <value_int: int = @heads> ()
+        middle = Reshape (count, last)
+        width = Div (size, middle)
+        shape = Concat <axis = 0> (groups, last, middle, width)
+        rows = Reshape (spikes, shape)
+        split = Transpose <perm = [0, 2, 1, 3]> (rows)
+    }""",
+    # [G, N, C] back to the [T, H, W, C] of `words`.
+    """ToFrames (tokens, words) => (frames) {
+        lead = Shape <start = -4, end = -1> (words)
+        last = Constant <value_ints = [-1]> ()
+        shape = Concat <axis = 0> (lead, last)
+        frames = Reshape (tokens, shape)
+    }""",
 ]
 
 _OPERATORS = [
@@ -228,39 +304,7 @@ _OPERATORS = [
         words = ai.svf.body.Pack (spikes)
     }""",
     """IntegerLif <soft_reset, levels> (x, gain, bias, theta) => (words) {
-        drive = ai.svf.body.Drive (x, gain, bias)
-        threshold = Cast <to = 1> (theta)
-        soft_flag = Constant <value_int: int = @soft_reset> ()
-        soft = Cast <to = 9> (soft_flag)
-        first = Constant <value_int = 1> ()
-        last = Constant <value_int: int = @levels> ()
-        end = Add (last, first)
-        counts = Range (first, end, first)
-        column = Constant <value_ints = [-1, 1, 1, 1]> ()
-        tall = Reshape (counts, column)
-        multiples = Cast <to = 1> (tall)
-        thresholds = Mul (multiples, threshold)
-        frame = Shape <start = 1> (drive)
-        rest = ConstantOfShape <value = float[1] {0.0}> (frame)
-        final, steps = Scan <num_scan_inputs = 1, body = step (float[H, W, C] membrane, float[H, W, C] input)
-            => (float[H, W, C] next, float[L, H, W, C] reached) {
-                sum = Add (membrane, input)
-                half = Constant <value_float = 0.5> ()
-                halved = Mul (sum, half)
-                potential = Floor (halved)
-                above = GreaterOrEqual (potential, thresholds)
-                reached = Cast <to = 1> (above)
-                plane_axis = Constant <value_ints = [0]> ()
-                spikes = ReduceSum <keepdims = 0> (reached, plane_axis)
-                cost = Mul (spikes, threshold)
-                lowered = Sub (potential, cost)
-                fired = GreaterOrEqual (potential, threshold)
-                zero = Constant <value_float = 0.0> ()
-                cleared = Where (fired, zero, potential)
-                next = Where (soft, lowered, cleared)
-            }> (rest, drive)
-        planes = Transpose <perm = [1, 0, 2, 3, 4]> (steps)
-        words = ai.svf.body.Pack (planes)
+        words = ai.svf.body.FirePlanes <soft_reset: int = @soft_reset, levels: int = @levels> (x, gain, bias, theta)
     }""",
     """HammingAttention <channels, heads> (q, k, v) => (o) {
         q_bits = ai.svf.body.Heads <channels: int = @channels, heads: int = @heads> (q)
@@ -275,6 +319,60 @@ _OPERATORS = [
         k_bits = ai.svf.body.Heads <channels: int = @channels, heads: int = @heads> (k)
         v_bits = ai.svf.body.Heads <channels: int = @channels, heads: int = @heads> (v)
         o = ai.svf.body.TokenProduct (q_bits, k_bits, v_bits)
+    }""",
+    """SpikeConv2dLif <stride, padding, groups, soft_reset, levels, density>
+        (x, weight, bias, shift, gain, lif_bias, theta) => (spikes, sum) {
+        sums = ai.svf.body.SpikeConvolve <stride: ints = @stride, padding: ints = @padding, groups: int = @groups>
+            (x, weight, bias, shift)
+        sum = Cast <to = 6> (sums)
+        spikes = ai.svf.body.Fire <soft_reset: int = @soft_reset, levels: int = @levels> (sum, gain, lif_bias, theta)
+    }""",
+    """SpikeConv2dAddLif <stride, padding, groups, soft_reset, levels, density>
+        (x, weight, bias, shift, gain, lif_bias, theta, residual) => (spikes, sum) {
+        sums = ai.svf.body.SpikeConvolve <stride: ints = @stride, padding: ints = @padding, groups: int = @groups>
+            (x, weight, bias, shift)
+        integers = Cast <to = 6> (sums)
+        sum = Add (integers, residual)
+        spikes = ai.svf.body.Fire <soft_reset: int = @soft_reset, levels: int = @levels> (sum, gain, lif_bias, theta)
+    }""",
+    """IntConv2dLif <stride, padding, groups, zero_point, soft_reset, levels>
+        (x, weight, bias, shift, gain, lif_bias, theta) => (spikes, sum) {
+        sums = ai.svf.body.IntConvolve <stride: ints = @stride, padding: ints = @padding, groups: int = @groups,
+            zero_point: int = @zero_point>
+            (x, weight, bias, shift)
+        sum = Cast <to = 6> (sums)
+        spikes = ai.svf.body.Fire <soft_reset: int = @soft_reset, levels: int = @levels> (sum, gain, lif_bias, theta)
+    }""",
+    """IntConv2dAddLif <stride, padding, groups, zero_point, soft_reset, levels>
+        (x, weight, bias, shift, gain, lif_bias, theta, residual) => (spikes, sum) {
+        sums = ai.svf.body.IntConvolve <stride: ints = @stride, padding: ints = @padding, groups: int = @groups,
+            zero_point: int = @zero_point>
+            (x, weight, bias, shift)
+        integers = Cast <to = 6> (sums)
+        sum = Add (integers, residual)
+        spikes = ai.svf.body.Fire <soft_reset: int = @soft_reset, levels: int = @levels> (sum, gain, lif_bias, theta)
+    }""",
+    """HammingAttentionLif <channels, heads, joint, soft_reset, levels>
+        (q, k, v, gain, lif_bias, theta) => (spikes) {
+        q_bits = ai.svf.body.FrameHeads <channels: int = @channels, heads: int = @heads, joint: int = @joint> (q)
+        k_bits = ai.svf.body.FrameHeads <channels: int = @channels, heads: int = @heads, joint: int = @joint> (k)
+        v_bits = ai.svf.body.FrameHeads <channels: int = @channels, heads: int = @heads, joint: int = @joint> (v)
+        q_signs = ai.svf.body.ToSigns (q_bits)
+        k_signs = ai.svf.body.ToSigns (k_bits)
+        o = ai.svf.body.TokenProduct (q_signs, k_signs, v_bits)
+        frames = ai.svf.body.ToFrames (o, q)
+        spikes = ai.svf.body.Fire <soft_reset: int = @soft_reset, levels: int = @levels>
+            (frames, gain, lif_bias, theta)
+    }""",
+    """DotAttentionLif <channels, heads, joint, soft_reset, levels>
+        (q, k, v, gain, lif_bias, theta) => (spikes) {
+        q_bits = ai.svf.body.FrameHeads <channels: int = @channels, heads: int = @heads, joint: int = @joint> (q)
+        k_bits = ai.svf.body.FrameHeads <channels: int = @channels, heads: int = @heads, joint: int = @joint> (k)
+        v_bits = ai.svf.body.FrameHeads <channels: int = @channels, heads: int = @heads, joint: int = @joint> (v)
+        o = ai.svf.body.TokenProduct (q_bits, k_bits, v_bits)
+        frames = ai.svf.body.ToFrames (o, q)
+        spikes = ai.svf.body.Fire <soft_reset: int = @soft_reset, levels: int = @levels>
+            (frames, gain, lif_bias, theta)
     }""",
 ]
 

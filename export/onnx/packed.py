@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 
+from svf_edge.export.fusion import AttentionLif, ConvLif, fuse
 from svf_edge.export.levels import check_levels
 from svf_edge.export.onnx.functions import BODY_DOMAIN, DOMAIN, bodies
 from svf_edge.export.onnx.writer import GraphWriter
@@ -12,6 +15,8 @@ from svf_edge.packing import pack_weights, word_count
 from svf_edge.program import Add, Attention, Conv, Lif, Program
 from svf_edge.program.ir import token_groups
 from svf_edge.program.ranges import prove
+
+_ATTENTION = {"hamming": "HammingAttention", "dot": "DotAttention"}
 
 
 def packed_model(program: Program, stream: bool = False) -> onnx.ModelProto:
@@ -24,16 +29,20 @@ def packed_model(program: Program, stream: bool = False) -> onnx.ModelProto:
     prove(program, "float32")
     writer = GraphWriter()
     writer.op("Transpose", [program.frames.name], _rows(program.frames.name), perm=[0, 2, 3, 1])
-    for node in program.nodes:
-        match node:
+    for step in fuse(program):
+        match step:
+            case ConvLif():
+                _conv_lif(writer, program, step)
+            case AttentionLif():
+                _attention_lif(writer, program, step)
             case Conv():
-                _conv(writer, program, node)
+                _conv(writer, program, step)
             case Add():
-                writer.op("Add", [node.left, node.right], node.name)
+                writer.op("Add", [step.left, step.right], step.name)
             case Lif():
-                _lif(writer, node)
+                _lif(writer, step)
             case Attention():
-                _attention(writer, program, node)
+                _attention(writer, program, step)
     for output in program.outputs:
         writer.op("Transpose", [output.source], output.name, perm=[0, 3, 1, 2])
     return writer.model(program, "packed", bodies(), (DOMAIN, BODY_DOMAIN))
@@ -44,10 +53,31 @@ def _rows(name: str) -> str:
 
 
 def _conv(writer: GraphWriter, program: Program, node: Conv) -> None:
+    operator, inputs, attributes = _convolution(writer, program, node)
+    writer.op(operator + ("S8" if node.out == "int8" else ""), inputs, node.name, DOMAIN, **attributes)
+
+
+def _conv_lif(writer: GraphWriter, program: Program, step: ConvLif) -> None:
+    operator, inputs, attributes = _convolution(writer, program, step.conv)
+    neuron, more = _neuron(writer, step.lif)
+    if operator == "SpikeConv2d":
+        attributes["density"] = "auto"
+    residual = [] if step.residual is None else [step.residual]
+    writer.ops(
+        operator + ("AddLif" if residual else "Lif"),
+        [*inputs, *neuron, *residual],
+        [step.lif.name, step.sum or ""],
+        DOMAIN,
+        **attributes,
+        **more,
+    )
+
+
+def _convolution(writer: GraphWriter, program: Program, node: Conv) -> tuple[str, list[str], dict[str, Any]]:
+    """Operator, inputs and attributes that a convolution has with and without a LIF behind it."""
     kind = program.types[node.source].kind
     source = _rows(node.source) if kind == "frames" else node.source
-    operator = "SpikeConv2d" if kind == "spikes" else "IntConv2d"
-    attributes = {"stride": node.stride, "padding": node.padding, "groups": node.groups}
+    attributes: dict[str, Any] = {"stride": node.stride, "padding": node.padding, "groups": node.groups}
     if kind != "spikes":
         attributes["zero_point"] = program.frames.zero_point if kind == "frames" else 0
     inputs = [
@@ -56,7 +86,7 @@ def _conv(writer: GraphWriter, program: Program, node: Conv) -> None:
         writer.constant(f"{node.name}:bias", node.bias),
         writer.constant(f"{node.name}:shift", node.shift),
     ]
-    writer.op(operator + ("S8" if node.out == "int8" else ""), inputs, node.name, DOMAIN, **attributes)
+    return "SpikeConv2d" if kind == "spikes" else "IntConv2d", inputs, attributes
 
 
 def _weight(writer: GraphWriter, node: Conv) -> str:
@@ -72,14 +102,32 @@ def _weight(writer: GraphWriter, node: Conv) -> str:
     )
 
 
+def _neuron(writer: GraphWriter, node: Lif) -> tuple[list[str], dict[str, int]]:
+    """Constants and attributes of a LIF in a fused operator."""
+    constants = [writer.constant(f"{node.name}:{key}", getattr(node, key)) for key in ("gain", "bias", "theta")]
+    return constants, {"soft_reset": int(node.reset == "soft"), "levels": node.levels}
+
+
 def _lif(writer: GraphWriter, node: Lif) -> None:
-    inputs = [node.source]
-    inputs += [writer.constant(f"{node.name}:{key}", getattr(node, key)) for key in ("gain", "bias", "theta")]
-    soft_reset = int(node.reset == "soft")
+    constants, attributes = _neuron(writer, node)
     if node.levels == 1:
-        writer.op("Lif", inputs, node.name, DOMAIN, soft_reset=soft_reset)
-    else:
-        writer.op("IntegerLif", inputs, node.name, DOMAIN, soft_reset=soft_reset, levels=node.levels)
+        del attributes["levels"]
+    writer.op("Lif" if node.levels == 1 else "IntegerLif", [node.source, *constants], node.name, DOMAIN, **attributes)
+
+
+def _attention_lif(writer: GraphWriter, program: Program, step: AttentionLif) -> None:
+    node = step.attention
+    constants, attributes = _neuron(writer, step.lif)
+    writer.op(
+        f"{_ATTENTION[node.mode]}Lif",
+        [node.query, node.key, node.value, *constants],
+        step.lif.name,
+        DOMAIN,
+        channels=program.types[node.name].shape[1],
+        heads=node.heads,
+        joint=int(node.scope == "joint"),
+        **attributes,
+    )
 
 
 def _attention(writer: GraphWriter, program: Program, node: Attention) -> None:
@@ -97,8 +145,7 @@ def _attention(writer: GraphWriter, program: Program, node: Attention) -> None:
         return writer.op("Transpose", [name], f"{name}:swapped", perm=swapped) if swap else name
 
     inputs = [grouped("q", node.query), grouped("k", node.key), grouped("v", node.value)]
-    operator = "HammingAttention" if node.mode == "hamming" else "DotAttention"
-    o = writer.op(operator, inputs, f"{node.name}:o", DOMAIN, channels=channels, heads=node.heads)
+    o = writer.op(_ATTENTION[node.mode], inputs, f"{node.name}:o", DOMAIN, channels=channels, heads=node.heads)
     if swap:
         o = writer.op("Transpose", [o], f"{o}:swapped", perm=[1, 0, 2])
     writer.op("Reshape", [o, writer.integers(steps, height, width, channels)], node.name)

@@ -12,6 +12,12 @@ overloads for ExecuTorch:
     torch.ops.svf.integer_lif(x, gain, bias, theta, soft_reset, levels)    -> int32 words [levels, T, H, W, words]
     torch.ops.svf.hamming_attention(q, k, v, channels, heads)                   -> int32 [G, N, C]
     torch.ops.svf.dot_attention(q, k, v, channels, heads)                       -> int32 [G, N, C]
+    torch.ops.svf.spike_conv2d_lif(..., residual, gain, lif_bias, theta, soft_reset, levels, keep_sum, density)
+        -> (words of spikes, the int32 sum that the LIF reads, which is empty unless it is to be kept)
+    torch.ops.svf.conv2d_lif(..., residual, gain, lif_bias, theta, soft_reset, levels, keep_sum) -> the same
+    torch.ops.svf.hamming_attention_lif(q, k, v, channels, heads, joint, gain, lif_bias, theta, soft_reset, levels)
+        -> words of spikes, from words [T, H, W, words]
+    torch.ops.svf.dot_attention_lif(...)                                        -> the same
     torch.ops.svf.unpack_weights(packed, bits, shape)                           -> int8 of `shape`
 
 `weight` is int8 `[kh, kw, Cin / groups, Cout]`, `bias` and `shift` int32 `[Cout]`, `stride` and `padding` pairs of

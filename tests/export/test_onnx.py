@@ -12,6 +12,7 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 from svf_edge.errors import RangeError, UnsupportedInput
+from svf_edge.export.fusion import fuse
 from svf_edge.export.onnx import BUILDERS, export_onnx
 from svf_edge.export.onnx.functions import DOMAIN
 from svf_edge.packing import pack_spikes
@@ -77,14 +78,14 @@ def test_bodies_run_on_the_onnx_reference_evaluator(levels: int) -> None:
 
 
 @pytest.mark.parametrize("levels", [1, 3])
-def test_portable_uses_standard_operators_only_and_packed_one_node_a_layer(levels: int) -> None:
+def test_portable_uses_standard_operators_only_and_packed_one_node_a_step(levels: int) -> None:
     program = random_program(levels=levels)
     portable, packed = BUILDERS["portable"](program), BUILDERS["packed"](program)
     assert {node.domain for node in portable.graph.node} == {""}
     assert not portable.functions
     ours = [node for node in packed.graph.node if node.domain == DOMAIN]
-    adds = sum(node.op_type == "Add" for node in packed.graph.node)
-    assert len(ours) + adds == len(program.nodes)
+    assert len(ours) == len(fuse(program))
+    assert sum(node.op_type.endswith("Lif") for node in ours) == len(program.lifs)
     assert {node.op_type for node in ours} <= {function.name for function in packed.functions}
 
 

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from svf_edge.export import ops
 from svf_edge.packing import pack_weights
 from tests.native.cases import FIXED_CONVS, pack_levels, random_spikes
 
-READS_SPIKES = ("spike_conv2d", "spike_conv2d_s8", "hamming_attention", "dot_attention")
+READS_SPIKES = tuple(name for name in ops.OPERATORS if name.startswith(("spike_conv2d", "hamming", "dot")))
+ADDS = ("spike_conv2d_lif", "conv2d_lif")
+VARIANTS = (
+    [(name, 1, False) for name in ops.OPERATORS]
+    + [(name, 3, False) for name in READS_SPIKES]
+    + [(name, 2, True) for name in ADDS]
+)
+"""Operator, `levels` and `residual` of examples that together cover every form of every operator."""
+
+Attribute = int | list[int] | None
 
 
 def tensors(*arrays: NDArray[np.generic]) -> list[torch.Tensor]:
@@ -17,10 +29,13 @@ def tensors(*arrays: NDArray[np.generic]) -> list[torch.Tensor]:
     return [torch.from_numpy(np.ascontiguousarray(array)) for array in arrays]
 
 
-def example(name: str, signed: bool = False, levels: int = 1) -> tuple[list[torch.Tensor], dict[str, int | list[int]]]:
-    """Tensors and attributes of an operator, both in the order of its schema.
+def example(
+    name: str, signed: bool = False, levels: int = 1, residual: bool = False
+) -> tuple[list[torch.Tensor], dict[str, Attribute]]:
+    """Tensors of an operator in the order of its schema, and its other arguments by name.
 
-    `signed`: int8 input for conv2d; `levels`: of the spikes that are read.
+    `signed`: int8 input for conv2d; `levels`: of the spikes that are read, and that fused operators make; `residual`:
+    fused convolutions add a tensor and keep the sum.
     """
     case = FIXED_CONVS["1x1 padded (RepConv)"]
     weight, bias, _ = case.weights()
@@ -30,10 +45,20 @@ def example(name: str, signed: bool = False, levels: int = 1) -> tuple[list[torc
         x = pack_levels(case.spikes(levels), levels) if packed else case.integers(np.int8 if signed else np.uint8)
         shift = np.full_like(bias, 3 if packed else 10)
         stride, padding, groups = case.arguments
-        attributes: dict[str, int | list[int]] = {"stride": stride, "padding": padding, "groups": groups}
+        attributes: dict[str, Attribute] = {"stride": stride, "padding": padding, "groups": groups}
         if not packed:
             attributes["zero_point"] = 0 if signed else 128
-        return tensors(x, weight, bias, shift), attributes
+        inputs = [x, weight, bias, shift]
+        if name.endswith("_lif"):
+            if residual:
+                inputs.append(rng.integers(-99, 99, (case.frames, 7, 7, len(bias)), dtype=np.int32))
+            else:
+                attributes["residual"] = None
+            inputs += neuron(rng, len(bias))
+            attributes |= {"soft_reset": 1, "levels": levels, "keep_sum": int(residual)}
+            if packed:
+                attributes["density"] = 0
+        return tensors(*inputs), attributes
     if name == "unpack_weights":
         return tensors(pack_weights(rng.integers(-7, 8, (3, 3, 2, 5), dtype=np.int8), 4)), {
             "bits": 4,
@@ -44,11 +69,30 @@ def example(name: str, signed: bool = False, levels: int = 1) -> tuple[list[torc
         ones = np.ones(40, np.int32)
         theta = (20 if name == "lif" else 10) * ones
         return tensors(x, ones, ones, theta), {"soft_reset": 1} | ({"levels": 3} if name == "integer_lif" else {})
-    words = [pack_levels(random_spikes(rng, (2, 9, 45), 0.3, levels), levels) for _ in range(3)]
-    return tensors(*words), {"channels": 45, "heads": 3}
+    fused = name.endswith("_lif")
+    shape = (2, 3, 3, 45) if fused else (2, 9, 45)
+    words = [pack_levels(random_spikes(rng, shape, 0.3, levels), levels) for _ in range(3)]
+    attributes = {"channels": 45, "heads": 3}
+    if not fused:
+        return tensors(*words), attributes
+    more = {"joint": 1, "soft_reset": 0, "levels": levels}
+    return tensors(*words, *neuron(rng, 45)), attributes | more
 
 
-def call(name: str, inputs: list[torch.Tensor], attributes: dict[str, int | list[int]]) -> torch.Tensor:
-    """The operator through torch."""
-    result: torch.Tensor = getattr(torch.ops.svf, name)(*inputs, *attributes.values())
-    return result
+def neuron(rng: np.random.Generator, channels: int) -> list[NDArray[np.int32]]:
+    """Gain of both signs, bias and theta of a LIF."""
+    gain = rng.choice(np.array([-2, -1, 1, 2], np.int32), channels)
+    return [gain, rng.integers(-9, 9, channels, dtype=np.int32), rng.integers(4, 30, channels, dtype=np.int32)]
+
+
+def arguments(name: str, inputs: list[torch.Tensor], attributes: dict[str, Attribute]) -> list[Any]:
+    """All arguments of the operator in the order of its schema."""
+    rest = iter(inputs)
+    schema = getattr(torch.ops.svf, name).default._schema
+    return [attributes[key] if (key := argument.name) in attributes else next(rest) for argument in schema.arguments]
+
+
+def call(name: str, inputs: list[torch.Tensor], attributes: dict[str, Attribute]) -> list[torch.Tensor]:
+    """The results of the operator through torch."""
+    result = getattr(torch.ops.svf, name)(*arguments(name, inputs, attributes))
+    return list(result) if isinstance(result, tuple) else [result]

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from svf_edge.export import ops
-from tests.native.examples import READS_SPIKES, call, example
+from tests.native.examples import VARIANTS, Attribute, call, example
 
 pytest.importorskip("executorch", reason="needs executorch")
 
@@ -17,15 +17,15 @@ pytest.importorskip("executorch", reason="needs executorch")
 class OneOperator(nn.Module):
     """Calls one operator with fixed attributes."""
 
-    def __init__(self, name: str, attributes: dict[str, int | list[int]]) -> None:
+    def __init__(self, name: str, attributes: dict[str, Attribute]) -> None:
         super().__init__()
         self.name, self.attributes = name, attributes
 
-    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+    def forward(self, *inputs: torch.Tensor) -> list[torch.Tensor]:
         return call(self.name, list(inputs), self.attributes)
 
 
-def program(name: str, inputs: list[torch.Tensor], attributes: dict[str, int | list[int]]) -> bytes:
+def program(name: str, inputs: list[torch.Tensor], attributes: dict[str, Attribute]) -> bytes:
     from executorch.exir import EdgeCompileConfig, to_edge
 
     exported = torch.export.export(OneOperator(name, attributes), tuple(inputs))
@@ -33,25 +33,24 @@ def program(name: str, inputs: list[torch.Tensor], attributes: dict[str, int | l
     return bytes(edge.to_executorch().buffer)
 
 
-@pytest.mark.parametrize(
-    ("name", "levels"), [(name, 1) for name in ops.OPERATORS] + [(name, 3) for name in READS_SPIKES]
-)
-def test_same_integers_as_torch(name: str, levels: int) -> None:
+@pytest.mark.parametrize(("name", "levels", "residual"), VARIANTS)
+def test_same_integers_as_torch(name: str, levels: int, residual: bool) -> None:
     from executorch.runtime import Runtime
 
     ctypes.CDLL(str(ops.find_library("svf_executorch")))
     for signed in (False, True) if name.startswith("conv2d") else (False,):
-        inputs, attributes = example(name, signed, levels)
+        inputs, attributes = example(name, signed, levels, residual)
         buffer = program(name, inputs, attributes)
         loaded = Runtime.get().load_program(buffer)  # a method does not keep its program alive
         method = loaded.load_method("forward")
         for isa in ops.available_isas():
             with ops.force_isa(isa):
                 expected = call(name, inputs, attributes)
-                (result,) = method.execute(inputs)
-            assert result.dtype == expected.dtype
-            assert torch.equal(result, expected), isa
-            assert expected.unique().numel() > 2
+                results = method.execute(inputs)
+            for result, wanted in zip(results, expected, strict=True):
+                assert result.dtype == wanted.dtype
+                assert torch.equal(result, wanted), isa
+            assert expected[0].unique().numel() > 2
 
 
 def test_an_attribute_beyond_32_bits_is_refused() -> None:

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from svf_edge.contract import MAX_LEVELS
-from svf_edge.export import ops
 from svf_edge.export.ops import library
 from svf_edge.packing import unpack_last
 from tests.native import definitions
@@ -26,7 +25,7 @@ from tests.native.cases import (
     pack_levels,
     random_spikes,
 )
-from tests.native.examples import READS_SPIKES, example, tensors
+from tests.native.examples import ADDS, VARIANTS, arguments, call, example, tensors
 
 svf = torch.ops.svf
 generated = settings(
@@ -228,19 +227,21 @@ def test_attention(
     check_attention(groups, tokens, width, heads, rates, seed, levels)
 
 
-@pytest.mark.parametrize(
-    ("name", "levels"), [(name, 1) for name in ops.OPERATORS] + [(name, 3) for name in READS_SPIKES]
-)
-def test_torch_registration(name: str, levels: int) -> None:
-    """Schema, shape function and tracing agree with the kernel, and `.out` fills its output."""
-    inputs, attributes = example(name, levels=levels)
-    arguments = (*inputs, *attributes.values())
-    torch.library.opcheck(getattr(svf, name).default, arguments)
-    result = getattr(svf, name)(*arguments)
-    out = torch.empty(0, dtype=result.dtype)
-    assert getattr(svf, name).out(*arguments, out=out) is out
-    assert torch.equal(out, result)
-    assert result.unique().numel() > 1
+@pytest.mark.parametrize(("name", "levels", "residual"), VARIANTS)
+def test_torch_registration(name: str, levels: int, residual: bool) -> None:
+    """Schema, shape function and tracing agree with the kernel, and `.out` fills its outputs."""
+    inputs, attributes = example(name, levels=levels, residual=residual)
+    given = arguments(name, inputs, attributes)
+    torch.library.opcheck(getattr(svf, name).default, given)
+    results = call(name, inputs, attributes)
+    names = ["spikes", "sum"] if name in ADDS else ["out"]
+    outs = {key: torch.empty(0, dtype=result.dtype) for key, result in zip(names, results, strict=True)}
+    returned = getattr(svf, name).out(*given, **outs)
+    for out, again, result in zip(outs.values(), returned if name in ADDS else [returned], results, strict=True):
+        assert again is out
+        assert torch.equal(out, result)
+    assert results[0].unique().numel() > 1
+    assert name not in ADDS or results[1].numel() > 0 or not residual
 
 
 @pytest.mark.parametrize(
@@ -264,20 +265,26 @@ def test_torch_registration(name: str, levels: int) -> None:
         (
             "dot_attention",
             {0: torch.zeros(2, 2, 9, 2, dtype=torch.int32)},
-            r"k has \(planes, groups, tokens\) \(2, 9\)",
+            r"k has sizes \(2, 9\)",
         ),
         ("hamming_attention", {3: 70}, "2 words per token"),
         ("dot_attention", {4: 2}, "heads=2 must divide channels=45"),
         ("dot_attention", {1: torch.zeros(2, 8, 2, dtype=torch.int32)}, "k has"),
+        ("spike_conv2d_lif", {7: torch.zeros(2, 7, 7, 95, dtype=torch.int32)}, r"residual has sizes \(2, 7, 7, 95\)"),
+        ("spike_conv2d_lif", {7: torch.zeros(2, 7, 7, 96)}, "residual must be torch.int32"),
+        ("conv2d_lif", {9: torch.ones(95, dtype=torch.int32)}, "gain must have 96 entries"),
+        ("spike_conv2d_lif", {12: 16}, "levels=16 is outside 1..15"),
+        ("spike_conv2d_lif", {14: 3}, r"density=3 is outside 0..2 \(auto, event, dense\)"),
+        ("hamming_attention_lif", {0: torch.zeros(2, 9, 2, dtype=torch.int32)}, "q must be torch.int32 of rank 4"),
+        ("dot_attention_lif", {10: 0}, "levels=0 is outside 1..15"),
     ],
 )
 def test_bad_arguments_are_named(name: str, change: dict[int, object], says: str) -> None:
-    inputs, attributes = example(name)
-    arguments: list[object] = [*inputs, *attributes.values()]
+    given = arguments(name, *example(name))
     for position, value in change.items():
-        arguments[position] = value
+        given[position] = value
     with pytest.raises(ValueError, match=says):
-        getattr(svf, name)(*arguments)
+        getattr(svf, name)(*given)
 
 
 LIMIT = 2**30

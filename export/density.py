@@ -1,0 +1,35 @@
+"""How a spike convolution is to be computed, chosen from how often its input fires."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal, get_args
+
+import numpy as np
+
+from svf_edge.program import Trace
+
+Density = Literal["auto", "event", "dense"]
+DENSITIES: tuple[Density, ...] = get_args(Density)
+"""In the order of the core's `svf_density`. A density never changes a result."""
+
+NO_RATES: Mapping[str, float] = MappingProxyType({})
+
+EVENT_BELOW = 0.05
+DENSE_ABOVE = 0.5
+"""Spikes per neuron and step, all levels counted. Where adding rows and multiplying everything cost the same depends
+on the device: between these two it finds out itself, tile by tile."""
+
+
+def choose(spikes_per_neuron: float | None) -> Density:
+    """The density for an input that fires so often, or `auto` where that is not known."""
+    if spikes_per_neuron is None or EVENT_BELOW <= spikes_per_neuron <= DENSE_ABOVE:
+        return "auto"
+    return "event" if spikes_per_neuron < EVENT_BELOW else "dense"
+
+
+def mean_spikes(traces: list[Trace]) -> Mapping[str, float]:
+    """Spikes per neuron and step of every LIF, over all of `traces`."""
+    layers = traces[0].spikes if traces else ()
+    return {layer: float(np.mean([trace.spikes[layer].mean() for trace in traces])) for layer in layers}

@@ -1,0 +1,74 @@
+"""Calls of the native core: parameters from tensors, pointers, errors."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from svf_edge.export.ops import checks, library
+
+HAMMING, DOT = 0, 1  # svf_attention_kind
+_UINT8, _INT8, _INT32 = 0, 1, 2  # svf_type
+
+
+def call(function: str, *arguments: ctypes.Structure | Tensor | int | None) -> None:
+    """Calls an operator of the core on the calling thread. Tensors must be contiguous; None is a null pointer."""
+    passed: list[object] = []
+    for argument in arguments:
+        match argument:
+            case ctypes.Structure():
+                passed.append(ctypes.byref(argument))
+            case Tensor():
+                passed.append(ctypes.c_void_p(argument.data_ptr()))
+            case _:
+                passed.append(argument)
+    if getattr(library.core(), function)(*passed, None):
+        raise ValueError(f"svf: {library.last_error()}")
+
+
+def conv_params(
+    x: Tensor,
+    weight: Tensor,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    groups: int,
+    *,
+    saturate: bool = False,
+    zero_point: int | None = None,
+    density: int = 0,
+) -> library.Conv2dParams:
+    """Parameters of a convolution. `zero_point` is None for packed spikes."""
+    kernel_h, kernel_w, group_in, out_channels = weight.shape
+    return library.Conv2dParams(
+        frames=x.shape[-4],
+        height=x.shape[-3],
+        width=x.shape[-2],
+        in_channels=group_in * groups,
+        out_channels=out_channels,
+        kernel=(kernel_h, kernel_w),
+        stride=tuple(stride),
+        padding=tuple(padding),
+        groups=groups,
+        output_type=_INT8 if saturate else _INT32,
+        input_type=_INT8 if x.dtype == torch.int8 else _UINT8,
+        zero_point=zero_point or 0,
+        levels=checks.planes("x", x, 4) if zero_point is None else 1,
+        density=density,
+    )
+
+
+def attention_params(
+    groups: int, tokens: int, channels: int, heads: int, kind: int, levels: int
+) -> library.AttentionParams:
+    """Parameters of an attention."""
+    return library.AttentionParams(
+        groups=groups, tokens=tokens, channels=channels, heads=heads, kind=kind, levels=levels
+    )
+
+
+def contiguous(*tensors: Tensor) -> list[Tensor]:
+    """`tensors` as the core reads them."""
+    return [tensor.contiguous() for tensor in tensors]

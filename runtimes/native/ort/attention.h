@@ -1,0 +1,60 @@
+// Attention on packed spikes, alone and with the LIF behind it.
+#ifndef SVF_ORT_ATTENTION_H
+#define SVF_ORT_ATTENTION_H
+
+#include "support.h"
+
+namespace svf {
+
+struct Attention {
+  Attention(const Node& node, svf_attention_kind kind)
+      : channels(node.integer("channels")), heads(node.integer("heads")), kind(kind) {}
+
+  void run(const Call& call) const {
+    const auto [q, planes] = call.packed_shape(0, 3, "q");
+    const Shape packed = with_planes(planes, {q[0], q[1], words(channels)});
+    const svf_attention_params p{narrow(q[0], "G"),       narrow(q[1], "N"), channels, heads, kind,
+                                 narrow(planes, "planes")};
+    const int32_t* query = call.input<int32_t>(0, packed, "q");
+    const int32_t* key = call.input<int32_t>(1, packed, "k");
+    const int32_t* value = call.input<int32_t>(2, packed, "v");
+    int32_t* y = call.output<int32_t>(0, {q[0], q[1], channels});
+    check(svf_attention(&p, query, key, value, y, call.parallel()));
+  }
+
+  int32_t channels, heads;
+  svf_attention_kind kind;
+};
+
+// Inputs q, k, v, gain, lif_bias, theta. Words of frames: joint attention is among all of them, the other
+// within each.
+struct AttentionLif {
+  AttentionLif(const Node& node, svf_attention_kind kind)
+      : neuron(node, 3),
+        channels(node.integer("channels")),
+        heads(node.integer("heads")),
+        joint(node.integer("joint") != 0),
+        kind(kind) {}
+
+  void run(const Call& call) const {
+    const auto [q, planes] = call.packed_shape(0, 4, "q");
+    const Shape packed = with_planes(planes, {q[0], q[1], q[2], words(channels)});
+    const int32_t frames = narrow(q[0], "T");
+    const int64_t tokens = int64_t{narrow(q[1], "H")} * narrow(q[2], "W") * (joint ? frames : 1);
+    const svf_attention_params p{joint ? 1 : frames,      narrow(tokens, "tokens"), channels, heads, kind,
+                                 narrow(planes, "planes")};
+    const int32_t* query = call.input<int32_t>(0, packed, "q");
+    const int32_t* key = call.input<int32_t>(1, packed, "k");
+    const int32_t* value = call.input<int32_t>(2, packed, "v");
+    const svf_lif_stage lif = neuron.stage(call, {q[0], q[1], q[2], channels});
+    check(svf_attention_lif(&p, frames, query, key, value, &lif, call.parallel()));
+  }
+
+  Neuron neuron;
+  int32_t channels, heads;
+  bool joint;
+  svf_attention_kind kind;
+};
+
+}  // namespace svf
+#endif
