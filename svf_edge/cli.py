@@ -19,12 +19,12 @@ import svf_edge
 from svf_edge.errors import SvfError
 
 GROUP = "svf_edge.commands"
-ORDER = ("data", "train", "calibrate", "eval", "freeze", "export", "parity", "bench", "report", "demo")
+ORDER = ("data", "train", "calibrate", "eval", "freeze", "export", "parity", "bench", "report", "demo", "track")
 
 _HELP = """Take SpikeVideoFormer from training to a Jetson or a phone, with the same spikes everywhere.
 
 The usual way: train -> freeze -> export -> parity, bench, report. `svf-edge demo` runs all of it on the shipped
-model and clip.
+model and clip; `svf-edge track` shows the shipped model on a camera or a video.
 """
 
 

@@ -158,10 +158,14 @@ class CountedTile {
       const int32_t* words =
           x + ((static_cast<size_t>(t) * c.height + y0 + row) * c.width + x0 + first) * c.in_words;
       SmallDot::Input* out = data_.get() + (static_cast<size_t>(row) * columns_ + first) * depth_;
+      if (first >= last) continue;
+      if (depth_ == static_cast<size_t>(c.in_words) * kWordChannels) {  // one run of words
+        SmallDot::counts(words, static_cast<size_t>(last - first) * c.in_words, c.levels, c.plane, out);
+        continue;
+      }
       // A last word that is not full writes zeros over the next position, which comes after it or is zero.
-      for (int i = first; i < last; ++i, out += depth_)
-        for (int w = 0; w < c.in_words; ++w, ++words)
-          SmallDot::counts(words, c.levels, c.plane, out + w * kWordChannels);
+      for (int i = first; i < last; ++i, out += depth_, words += c.in_words)
+        SmallDot::counts(words, static_cast<size_t>(c.in_words), c.levels, c.plane, out);
     }
   }
 

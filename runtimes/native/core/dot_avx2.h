@@ -33,17 +33,20 @@ struct SmallDot : VectorLanes, WeaveBytes {
   static constexpr int kSpikeVectors = 4, kSpikePixels = 3;
   static constexpr int kEventPercent = 35;  // spikes per input, above which it is faster than rows
 
-  // How many of the planes are set, for the 32 channels of one word.
-  static void counts(const int32_t* word, int levels, size_t plane, uint8_t* out) {
+  // How many of the planes are set, for the 32 channels of each of n words.
+  static void counts(const int32_t* words, size_t n, int levels, size_t plane, uint8_t* out) {
     const __m256i byte = _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1,  //
                                           2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
     const __m256i bit = _mm256_set1_epi64x(static_cast<int64_t>(0x8040201008040201u));
-    __m256i count = _mm256_setzero_si256();
-    for (int level = 0; level < levels; ++level, word += plane) {
-      const __m256i set = _mm256_and_si256(_mm256_shuffle_epi8(_mm256_set1_epi32(*word), byte), bit);
-      count = _mm256_sub_epi8(count, _mm256_cmpeq_epi8(set, bit));
+    for (size_t i = 0; i < n; ++i) {
+      __m256i count = _mm256_setzero_si256();
+      for (int level = 0; level < levels; ++level) {
+        const __m256i word = _mm256_set1_epi32(words[level * plane + i]);
+        const __m256i set = _mm256_and_si256(_mm256_shuffle_epi8(word, byte), bit);
+        count = _mm256_sub_epi8(count, _mm256_cmpeq_epi8(set, bit));
+      }
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i * 32), count);
     }
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), count);
   }
 };
 

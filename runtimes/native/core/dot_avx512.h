@@ -27,13 +27,42 @@ struct SpikeTile512 {
   static constexpr int kSpikeVectors = 2, kSpikePixels = 14;
   static constexpr int kEventPercent = 20;  // spikes per input, above which it is faster than rows
 
-  // How many of the planes are set, for the 32 channels of one word.
-  static void counts(const int32_t* word, int levels, size_t plane, uint8_t* out) {
-    const __m256i one = _mm256_set1_epi8(1);
+  // How many of the planes are set, for the 32 channels of each of n words.
+  static void counts(const int32_t* words, size_t n, int levels, size_t plane, uint8_t* out) {
+    switch (levels) {  // a known number keeps the masks in registers
+      case 1:
+        return counts_of(words, n, 1, plane, out);
+      case 2:
+        return counts_of(words, n, 2, plane, out);
+      case 3:
+        return counts_of(words, n, 3, plane, out);
+      case 4:
+        return counts_of(words, n, 4, plane, out);
+      default:
+        return counts_of(words, n, levels, plane, out);
+    }
+  }
+
+ private:
+  __attribute__((always_inline)) static void counts_of(const int32_t* words, size_t n, int levels,
+                                                       size_t plane, uint8_t* out) {
+    const __m512i one = _mm512_set1_epi8(1);
+    size_t i = 0;
+    for (; i + 2 <= n; i += 2) {
+      __m512i count = _mm512_setzero_si512();
+      for (int level = 0; level < levels; ++level) {
+        uint64_t bits;
+        memcpy(&bits, words + level * plane + i, sizeof bits);
+        count = _mm512_mask_add_epi8(count, bits, count, one);
+      }
+      _mm512_storeu_si512(out + i * 32, count);
+    }
+    if (i == n) return;
     __m256i count = _mm256_setzero_si256();
-    for (int level = 0; level < levels; ++level, word += plane)
-      count = _mm256_mask_add_epi8(count, static_cast<__mmask32>(*word), count, one);
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), count);
+    for (int level = 0; level < levels; ++level)
+      count = _mm256_mask_add_epi8(count, static_cast<__mmask32>(words[level * plane + i]), count,
+                                   _mm512_castsi512_si256(one));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i * 32), count);
   }
 };
 

@@ -3,6 +3,7 @@
 #ifndef SVF_EPILOGUE_H
 #define SVF_EPILOGUE_H
 
+#include "lif.h"
 #include "simd_common.h"
 
 namespace svf {
@@ -46,23 +47,25 @@ class Epilogue {
         right_only_(shifts_right_only(shift, channels)),
         unit_gain_(true),
         stage_(lif),
-        numbers_(static_cast<size_t>(words_) * kWordNumbers) {
+        word_numbers_(kThresholds + (lif == nullptr ? 0 : static_cast<size_t>(lif->levels) * kWordChannels)),
+        numbers_(words_ * word_numbers_) {
     if (!ok()) return;
-    memset(numbers_.get(), 0, static_cast<size_t>(words_) * kWordNumbers * sizeof(int32_t));
-    for (int c = 0; c < words_ * kWordChannels; ++c) {
-      int32_t* at = &numbers_[static_cast<size_t>(c / kWordChannels) * kWordNumbers + c % kWordChannels];
-      at[kTheta] = INT32_MAX;  // padding channels never reach it, so their bits are zero
-      if (c >= channels) continue;
+    memset(numbers_.get(), 0, words_ * word_numbers_ * sizeof(int32_t));
+    for (int c = 0; c < channels; ++c) {
+      int32_t* at = &numbers_[c / kWordChannels * word_numbers_ + c % kWordChannels];
       at[kBias] = bias[c];
       at[kShift] = shift[c];
       if (lif == nullptr) continue;
       at[kGain] = lif->gain[c];
       at[kLifBias] = lif->bias[c];
-      at[kTheta] = lif->theta[c];
       unit_gain_ = unit_gain_ && lif->gain[c] == 1;
     }
-    if (lif != nullptr)
-      run_ = lif->soft_reset != 0 ? spike_run<true>(lif->levels) : spike_run<false>(lif->levels);
+    if (lif == nullptr) return;
+    for (int w = 0; w < words_; ++w)
+      list_thresholds(lif->theta + w * kWordChannels, left(w), lif->levels,
+                      &numbers_[w * word_numbers_ + kThresholds]);
+
+    run_ = lif->soft_reset != 0 ? spike_run<true>(lif->levels) : spike_run<false>(lif->levels);
   }
   bool ok() const { return numbers_.ok(); }
   bool has_lif() const { return stage_ != nullptr; }
@@ -72,10 +75,10 @@ class Epilogue {
 
  private:
   // Offsets of a word's numbers.
-  static constexpr int kBias = 0, kShift = 32, kGain = 64, kLifBias = 96, kTheta = 128, kWordNumbers = 160;
+  static constexpr int kBias = 0, kShift = 32, kGain = 64, kLifBias = 96, kThresholds = 128;
   typedef void (Epilogue::*RunOf)(const Run&) const;
 
-  const int32_t* numbers(int word) const { return numbers_.get() + static_cast<size_t>(word) * kWordNumbers; }
+  const int32_t* numbers(int word) const { return numbers_.get() + word * word_numbers_; }
   int left(int word) const { return channels_ - word * kWordChannels; }
 
   void store(const Run& run) const {
@@ -109,14 +112,14 @@ class Epilogue {
     const size_t plane = plane_, words = static_cast<size_t>(words_),
                  channels = static_cast<size_t>(channels_);
     // Kept out of reach of what is written below.
-    Simd::I32 bias[kWordVectors], shift[kWordVectors], lif_bias[kWordVectors], theta[kWordVectors];
+    Simd::I32 bias[kWordVectors], shift[kWordVectors], lif_bias[kWordVectors];
     const int32_t* numbers = this->numbers(run.word);
     for (int v = 0; v < kWordVectors; ++v) {
       bias[v] = Simd::load32(numbers + kBias + v * Simd::kLanes32);
       shift[v] = Simd::load32(numbers + kShift + v * Simd::kLanes32);
       lif_bias[v] = Simd::load32(numbers + kLifBias + v * Simd::kLanes32);
-      theta[v] = Simd::load32(numbers + kTheta + v * Simd::kLanes32);
     }
+    const Thresholds<kLevels> thresholds(numbers + kThresholds);
     const Affine affine{numbers + kBias, numbers + kShift, right_only_};
     const size_t index = run.pixel * channels + static_cast<size_t>(run.word) * kWordChannels;
     const int32_t* residual = stage_->residual == nullptr ? nullptr : stage_->residual + index;
@@ -125,7 +128,7 @@ class Epilogue {
     const int32_t* acc = run.acc;
     int32_t* u = run.u;
     for (int p = 0; p < run.count; ++p, acc += run.acc_step, u += kWordChannels, spikes += words) {
-      uint32_t bits[kLevels > 0 ? kLevels : SVF_MAX_LEVELS] = {};
+      Simd::Mask reached[most_levels(kLevels)][kWordVectors];
       for (int v = 0; v < kWordVectors; ++v) {
         const int lane = v * Simd::kLanes32;
         Simd::I32 x = Simd::load32(acc + lane);
@@ -141,16 +144,10 @@ class Epilogue {
         }
         if (!kUsual) x = Simd::mul32(x, Simd::load32(numbers + kGain + lane));
         const Simd::I32 h = Simd::half32(Simd::add32(Simd::load32(u + lane), Simd::add32(x, lif_bias[v])));
-        // S >= l where l - 1 thresholds taken from H leave another one: a product l * theta could overflow.
-        Simd::I32 rest = h;
-        for (int level = 0; level < levels; ++level) {
-          bits[level] |= Simd::ge_bits(rest, theta[v]) << lane;
-          if (kSoftReset || level + 1 < levels) rest = Simd::subtract_where_ge(rest, theta[v]);
-        }
-        Simd::store32(u + lane, kSoftReset ? rest : Simd::zero_where_ge(h, theta[v]));
+        Simd::store32(u + lane, fire<kSoftReset, kLevels>(h, thresholds, levels, v, reached));
       }
       for (int level = 0; level < levels; ++level)
-        spikes[static_cast<size_t>(level) * plane] = static_cast<int32_t>(bits[level]);
+        spikes[static_cast<size_t>(level) * plane] = static_cast<int32_t>(Simd::word_of(reached[level]));
       if (residual != nullptr) residual += channels;
       if (sum != nullptr) sum += channels;
     }
@@ -179,7 +176,8 @@ class Epilogue {
   bool saturate_, right_only_, unit_gain_;
   const svf_lif_stage* stage_;
   RunOf run_ = nullptr;
-  Scratch<int32_t> numbers_;  // [words, kWordNumbers]
+  size_t word_numbers_;
+  Scratch<int32_t> numbers_;  // [words, word_numbers]
 };
 
 }  // namespace

@@ -31,6 +31,17 @@ void prepare_event(const Conv& c, const int8_t* weight, void* prepared) {
   }
 }
 
+size_t set_bits(const int32_t* words, size_t n) {
+  size_t count = 0, i = 0;
+  for (; i + 2 <= n; i += 2) {
+    uint64_t bits;
+    memcpy(&bits, words + i, sizeof bits);
+    count += static_cast<size_t>(__builtin_popcountll(bits));
+  }
+  if (i < n) count += static_cast<size_t>(__builtin_popcount(static_cast<uint32_t>(words[i])));
+  return count;
+}
+
 // Memory that grows; what was in it is lost then.
 template <typename T>
 class Growing {
@@ -113,8 +124,7 @@ class ActiveTile {
     size_t count = 0;
     over_lines(x, t, oy, ox, [&](int, int, int positions, const int32_t* words) {
       for (int level = 0; level < conv_.levels; ++level, words += conv_.plane)
-        for (int i = 0; i < positions * conv_.in_words; ++i)
-          count += static_cast<size_t>(__builtin_popcount(static_cast<uint32_t>(words[i])));
+        count += set_bits(words, static_cast<size_t>(positions) * conv_.in_words);
     });
     return count;
   }

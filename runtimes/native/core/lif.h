@@ -13,54 +13,102 @@ struct WordSteps {
   int levels;
 };
 
-// One word of every plane: x points at its first channel at t = 0. kLevels 0: as many as steps.levels says.
+// l * theta for l = 1..levels, [levels, 32]; beyond `count` channels one that no membrane reaches, so that
+// their bits are zero. Nor does any reach INT32_MAX, being half of an int32: it stands for what is larger.
+void list_thresholds(const int32_t* theta, int count, int levels, int32_t* out) {
+  for (int level = 1; level <= levels; ++level)
+    for (int c = 0; c < kWordChannels; ++c)
+      *out++ =
+          c < count ? static_cast<int32_t>(min_of(int64_t{level} * theta[c], int64_t{INT32_MAX})) : INT32_MAX;
+}
+
+// The thresholds of one word in registers, or in memory where the number of levels is not known (kLevels 0).
+template <int kLevels>
+class Thresholds {
+ public:
+  explicit Thresholds(const int32_t* thresholds) : memory_(thresholds) {
+    if constexpr (kLevels > 0)
+      for (int i = 0; i < kLevels * kWordVectors; ++i)
+        registers_[i] = Simd::load32(thresholds + i * Simd::kLanes32);
+  }
+  Simd::I32 at(int level, int v) const {
+    const int i = level * kWordVectors + v;
+    if constexpr (kLevels > 0)
+      return registers_[i];
+    else
+      return Simd::load32(memory_ + i * Simd::kLanes32);
+  }
+
+ private:
+  const int32_t* memory_;
+  Simd::I32 registers_[kLevels > 0 ? kLevels * kWordVectors : 1];
+};
+
+constexpr int most_levels(int known) { return known > 0 ? known : SVF_MAX_LEVELS; }
+
+// Which levels the membranes h reach, and what is left of them.
 template <bool kSoftReset, int kLevels>
-void lif_word(const int32_t* x, size_t x_step, const int32_t* gain, const int32_t* bias, const int32_t* theta,
-              int32_t* y, const WordSteps& steps, int frames) {
+Simd::I32 fire(Simd::I32 h, const Thresholds<kLevels>& thresholds, int levels, int v,
+               Simd::Mask (&reached)[most_levels(kLevels)][kWordVectors]) {
+  for (int level = 0; level < levels; ++level) reached[level][v] = Simd::ge32(h, thresholds.at(level, v));
+  if (!kSoftReset) return Simd::zero_where(reached[0][v], h);
+  for (int level = 0; level < levels; ++level)
+    h = Simd::subtract_where(reached[level][v], h, thresholds.at(0, v));
+  return h;
+}
+
+// One word of every plane: x points at its first channel at t = 0. kLevels 0: as many as steps.levels says.
+template <bool kSoftReset, int kLevels, bool kUnitGain>
+void lif_word(const int32_t* x, size_t x_step, const int32_t* gain, const int32_t* bias,
+              const int32_t* thresholds, int32_t* y, const WordSteps& steps, int frames) {
   const int levels = kLevels > 0 ? kLevels : steps.levels;
   const size_t y_step = steps.time, plane = steps.plane;  // kept out of reach of what y writes
+  const Thresholds<kLevels> reach(thresholds);
   Simd::I32 u[kWordVectors];
   for (int v = 0; v < kWordVectors; ++v) u[v] = Simd::zero32();
   for (int t = 0; t < frames; ++t, x += x_step, y += y_step) {
-    uint32_t words[kLevels > 0 ? kLevels : SVF_MAX_LEVELS] = {};
+    Simd::Mask reached[most_levels(kLevels)][kWordVectors];
     for (int v = 0; v < kWordVectors; ++v) {
       const int lane = v * Simd::kLanes32;
-      const Simd::I32 input = Simd::add32(Simd::mul32(Simd::load32(gain + lane), Simd::load32(x + lane)),
-                                          Simd::load32(bias + lane));
-      const Simd::I32 h = Simd::half32(Simd::add32(u[v], input));
-      const Simd::I32 threshold = Simd::load32(theta + lane);
-      // S >= l where l - 1 thresholds taken from H leave another one: a product l * theta could overflow.
-      Simd::I32 rest = h;
-      for (int level = 0; level < levels; ++level) {
-        words[level] |= Simd::ge_bits(rest, threshold) << lane;
-        if (kSoftReset || level + 1 < levels) rest = Simd::subtract_where_ge(rest, threshold);
-      }
-      u[v] = kSoftReset ? rest : Simd::zero_where_ge(h, threshold);
+      Simd::I32 input = Simd::load32(x + lane);
+      if (!kUnitGain) input = Simd::mul32(Simd::load32(gain + lane), input);
+      const Simd::I32 h = Simd::half32(Simd::add32(u[v], Simd::add32(input, Simd::load32(bias + lane))));
+      u[v] = fire<kSoftReset, kLevels>(h, reach, levels, v, reached);
     }
     for (int level = 0; level < levels; ++level)
-      y[static_cast<size_t>(level) * plane] = static_cast<int32_t>(words[level]);
+      y[static_cast<size_t>(level) * plane] = static_cast<int32_t>(Simd::word_of(reached[level]));
   }
 }
 
-template <bool kSoftReset>
+template <bool kSoftReset, bool kUnitGain>
 auto lif_word_of(int levels) {
-  return levels == 1   ? lif_word<kSoftReset, 1>
-         : levels == 2 ? lif_word<kSoftReset, 2>
-         : levels == 3 ? lif_word<kSoftReset, 3>
-         : levels == 4 ? lif_word<kSoftReset, 4>
-                       : lif_word<kSoftReset, 0>;
+  return levels == 1   ? lif_word<kSoftReset, 1, kUnitGain>
+         : levels == 2 ? lif_word<kSoftReset, 2, kUnitGain>
+         : levels == 3 ? lif_word<kSoftReset, 3, kUnitGain>
+         : levels == 4 ? lif_word<kSoftReset, 4, kUnitGain>
+                       : lif_word<kSoftReset, 0, kUnitGain>;
+}
+
+template <bool kSoftReset>
+auto lif_word_of(int levels, bool unit_gain) {
+  return unit_gain ? lif_word_of<kSoftReset, true>(levels) : lif_word_of<kSoftReset, false>(levels);
 }
 
 bool lif(const LifArgs& a, const svf_parallel* parallel) {
   const int full_words = a.channels / 32, tail = a.channels % 32;
-  // Padding channels never reach their threshold, so their bits are zero.
-  int32_t gain[32] = {}, bias[32] = {}, theta[32];
-  for (int32_t& t : theta) t = INT32_MAX;
+  int32_t gain[32] = {}, bias[32] = {};
   const size_t tail_bytes = static_cast<size_t>(tail) * sizeof(int32_t);
   memcpy(gain, a.gain + full_words * 32, tail_bytes);
   memcpy(bias, a.bias + full_words * 32, tail_bytes);
-  memcpy(theta, a.theta + full_words * 32, tail_bytes);
-  const auto run = a.soft_reset ? lif_word_of<true>(a.levels) : lif_word_of<false>(a.levels);
+  const size_t word_thresholds = static_cast<size_t>(a.levels) * kWordChannels;
+  Scratch<int32_t> thresholds(a.words * word_thresholds);
+  if (!thresholds.ok()) return false;
+  for (int w = 0; w < a.words; ++w)
+    list_thresholds(a.theta + w * 32, a.channels - w * 32, a.levels, &thresholds[w * word_thresholds]);
+  bool unit_gain = true;
+  for (int c = 0; c < a.channels; ++c) unit_gain = unit_gain && a.gain[c] == 1;
+  const auto run =
+      a.soft_reset ? lif_word_of<true>(a.levels, unit_gain) : lif_word_of<false>(a.levels, unit_gain);
   const size_t x_step = static_cast<size_t>(a.positions) * a.channels;
   const size_t y_step = static_cast<size_t>(a.positions) * a.words;
   const WordSteps steps{y_step, static_cast<size_t>(a.frames) * y_step, a.levels};
@@ -75,11 +123,13 @@ bool lif(const LifArgs& a, const svf_parallel* parallel) {
       const int32_t* x = a.x + p * a.channels;
       int32_t* y = a.y + p * a.words;
       for (int w = 0; w < full_words; ++w)
-        run(x + w * 32, x_step, a.gain + w * 32, a.bias + w * 32, a.theta + w * 32, y + w, steps, a.frames);
+        run(x + w * 32, x_step, a.gain + w * 32, a.bias + w * 32, thresholds.get() + w * word_thresholds,
+            y + w, steps, a.frames);
       if (!tail) continue;
       for (int t = 0; t < a.frames; ++t)
         memcpy(&padded[static_cast<size_t>(t) * 32], x + t * x_step + full_words * 32, tail_bytes);
-      run(padded.get(), 32, gain, bias, theta, y + full_words, steps, a.frames);
+      run(padded.get(), 32, gain, bias, thresholds.get() + full_words * word_thresholds, y + full_words,
+          steps, a.frames);
     }
     return true;
   });

@@ -65,12 +65,16 @@ struct Simd {
     return _mm256_add_epi32(acc, _mm256_madd_epi16(w, _mm256_set1_epi32(pair)));
   }
 
-  static uint32_t ge_bits(I32 a, I32 b) {
-    return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpgt_epi32(b, a)))) ^ 0xffu;
-  }
-  static I32 zero_where_ge(I32 h, I32 theta) { return _mm256_and_si256(h, _mm256_cmpgt_epi32(theta, h)); }
-  static I32 subtract_where_ge(I32 h, I32 theta) {
-    return _mm256_sub_epi32(h, _mm256_andnot_si256(_mm256_cmpgt_epi32(theta, h), theta));
+  typedef __m256i Mask;
+  static Mask ge32(I32 a, I32 b) { return _mm256_xor_si256(_mm256_cmpgt_epi32(b, a), _mm256_set1_epi32(-1)); }
+  static I32 zero_where(Mask m, I32 a) { return _mm256_andnot_si256(m, a); }
+  static I32 subtract_where(Mask m, I32 a, I32 b) { return _mm256_sub_epi32(a, _mm256_and_si256(m, b)); }
+  // The masks of 32 channels as one word.
+  static uint32_t word_of(const Mask* m) {
+    const __m256i low = _mm256_packs_epi32(m[0], m[1]), high = _mm256_packs_epi32(m[2], m[3]);
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    const __m256i bytes = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(low, high), order);
+    return static_cast<uint32_t>(_mm256_movemask_epi8(bytes));
   }
 
   static uint32_t* append_rows(uint32_t* end, uint32_t bits, uint32_t first, uint32_t stride) {

@@ -62,13 +62,12 @@ struct Simd {
     return _mm512_add_epi32(acc, _mm512_madd_epi16(w, _mm512_set1_epi32(pair)));
   }
 
-  static uint32_t ge_bits(I32 a, I32 b) { return _mm512_cmpge_epi32_mask(a, b); }
-  static I32 zero_where_ge(I32 h, I32 theta) {
-    return _mm512_maskz_mov_epi32(_mm512_cmplt_epi32_mask(h, theta), h);
-  }
-  static I32 subtract_where_ge(I32 h, I32 theta) {
-    return _mm512_mask_sub_epi32(h, _mm512_cmpge_epi32_mask(h, theta), h, theta);
-  }
+  typedef __mmask16 Mask;
+  static Mask ge32(I32 a, I32 b) { return _mm512_cmpge_epi32_mask(a, b); }
+  static I32 zero_where(Mask m, I32 a) { return _mm512_maskz_mov_epi32(_knot_mask16(m), a); }
+  static I32 subtract_where(Mask m, I32 a, I32 b) { return _mm512_mask_sub_epi32(a, m, a, b); }
+  // The masks of 32 channels as one word.
+  static uint32_t word_of(const Mask* m) { return _mm512_kunpackw(m[1], m[0]); }
 
   static uint32_t* append_rows(uint32_t* end, uint32_t bits, uint32_t first, uint32_t stride) {
     const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);

@@ -82,15 +82,17 @@ struct Simd {
 #endif
   }
 
-  // Bit i set where a[i] >= b[i]; and b[i] < or >= a[i] selects.
-  static uint32_t ge_bits(I32 a, I32 b) {
-    const I32 ge = a >= b;
+  typedef I32 Mask;
+  static Mask ge32(I32 a, I32 b) { return a >= b; }
+  static I32 zero_where(Mask m, I32 a) { return a & ~m; }
+  static I32 subtract_where(Mask m, I32 a, I32 b) { return a - (b & m); }
+  // The masks of 32 channels as one word.
+  static uint32_t word_of(const Mask* m) {
     const I32 lane = {1, 2, 4, 8};
-    const I32 bits = ge & lane;
+    I32 bits = m[0] & lane;
+    for (int v = 1; v < 8; ++v) bits |= m[v] & (lane << (4 * v));
     return static_cast<uint32_t>(bits[0] | bits[1] | bits[2] | bits[3]);
   }
-  static I32 zero_where_ge(I32 h, I32 theta) { return h & (h < theta); }
-  static I32 subtract_where_ge(I32 h, I32 theta) { return h - (theta & (h >= theta)); }
 
   // Appends first + i * stride for every set bit i. May write up to kRowSlack entries past the returned end.
   static uint32_t* append_rows(uint32_t* end, uint32_t bits, uint32_t first, uint32_t stride) {

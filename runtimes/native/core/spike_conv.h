@@ -72,23 +72,23 @@ bool spike_tile(const SpikeConvArgs& a, const SpikeWeights& weights, const Epilo
   const size_t acc_step =
       may_be_event ? static_cast<size_t>(words) * kWordChannels + kMaxLanes : kWordChannels;
   Scratch<int32_t> acc(positions * acc_step);
-  Scratch<int32_t> u(epilogue.has_lif() ? static_cast<size_t>(words) * positions * kWordChannels : 0);
+  const size_t u_words = epilogue.has_lif() ? static_cast<size_t>(positions) * kWordChannels : 0;
+  Scratch<int32_t> u(words * u_words);
   CountedTile counted(c, may_be_dense ? tile.lines : 1, may_be_dense ? tile.columns : 1);
   ActiveTile active(c, tile.lines, tile.columns);
   if (!acc.ok() || !u.ok() || !counted.ok() || !active.ok()) return false;
-  if (epilogue.has_lif())
-    memset(u.get(), 0, static_cast<size_t>(words) * positions * kWordChannels * sizeof(int32_t));
+  memset(u.get(), 0, words * u_words * sizeof(int32_t));
   for (int t = 0; t < c.frames; ++t) {
     const auto finish = [&](int word, const int32_t* sums, size_t step) {
-      int32_t* membranes = epilogue.has_lif()
-                               ? u.get() + static_cast<size_t>(word - tile.word) * positions * kWordChannels
-                               : nullptr;
-      const size_t column = static_cast<size_t>(tile.columns);
-      for (int line = 0; line < tile.lines; ++line)
-        epilogue.finish({sums + line * column * step, step,
-                         membranes == nullptr ? nullptr : membranes + line * column * kWordChannels, word,
-                         (static_cast<size_t>(t) * c.out_h + tile.oy + line) * c.out_w + tile.ox,
-                         tile.columns});
+      int32_t* membranes = u.get() + static_cast<size_t>(word - tile.word) * u_words;
+      // Lines as wide as the output lie one after the other.
+      const int runs = tile.columns == c.out_w ? 1 : tile.lines, count = positions / runs;
+      for (int run = 0; run < runs; ++run) {
+        const size_t done = static_cast<size_t>(run) * count;
+        epilogue.finish({sums + done * step, step,
+                         epilogue.has_lif() ? membranes + done * kWordChannels : nullptr, word,
+                         (static_cast<size_t>(t) * c.out_h + tile.oy + run) * c.out_w + tile.ox, count});
+      }
     };
     const size_t spikes = may_be_event ? active.spikes(a.x, t, tile.oy, tile.ox) : 0;
     const bool dense =
