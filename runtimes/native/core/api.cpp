@@ -8,6 +8,11 @@
 #include <initializer_list>
 #include <new>
 
+#if defined(SVF_ARM)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
 #include "kernels.h"
 
 // A kernel set's prepared weights of one convolution.
@@ -71,6 +76,9 @@ const Candidate kCandidates[] = {
     {&svf::kAvx2Kernels, [] { return __builtin_cpu_supports("avx2") != 0; }},
     {&svf::kAvx512Kernels, has_avx512},
     {&svf::kAvx512VnniKernels, [] { return has_avx512() && __builtin_cpu_supports("avx512vnni") != 0; }},
+#elif defined(SVF_ARM)
+    {&svf::kNeonKernels, [] { return true; }},  // NEON belongs to every 64-bit ARM
+    {&svf::kNeonDotprodKernels, [] { return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0; }},
 #endif
 };
 

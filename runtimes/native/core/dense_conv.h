@@ -44,6 +44,8 @@ size_t byte_weights_size(const Conv& c) {
   return columns * (Window(c).lanes * sizeof(int32_t) + sizeof(int32_t));
 }
 
+constexpr int kMostColumns = ByteDot::kTileVectors * Simd::kLanes32;  // of a block
+
 void prepare_bytes(const Conv& c, const int8_t* weight, void* prepared) {
   const Window window(c);
   const Blocks blocks(c);
@@ -57,18 +59,23 @@ void prepare_bytes(const Conv& c, const int8_t* weight, void* prepared) {
       int32_t* sum = sums + static_cast<size_t>(g) * blocks.columns + first;
       memset(sum, 0, static_cast<size_t>(width) * sizeof(int32_t));
       for (int run = 0; run < window.runs; ++run)
-        for (int lane = 0; lane < window.run_lanes; ++lane, out += width * ByteDot::kDepth)
+        for (int lane = 0; lane < window.run_lanes; ++lane, out += width * ByteDot::kDepth) {
+          const int8_t* rows[ByteDot::kDepth];
+          int8_t copies[ByteDot::kDepth][kMostColumns];
           for (int i = 0; i < ByteDot::kDepth; ++i) {
-            const int in = lane * ByteDot::kDepth + i;
+            const int in = lane * ByteDot::kDepth + i, there = in < window.run ? count : 0;
             const size_t row = static_cast<size_t>(run) * window.run + in;
-            const int8_t* from = weight + row * c.out_channels + static_cast<size_t>(g) * c.group_out + first;
-            const int there = in < window.run ? count : 0;
-            for (int column = 0; column < there; ++column) {
-              out[column * ByteDot::kDepth + i] = from[column];
-              sum[column] += from[column];
-            }
-            for (int column = there; column < width; ++column) out[column * ByteDot::kDepth + i] = 0;
+            rows[i] = weight + row * c.out_channels + static_cast<size_t>(g) * c.group_out + first;
+            if (there == width) continue;
+            memset(copies[i], 0, kMostColumns);
+            if (there > 0) memcpy(copies[i], rows[i], static_cast<size_t>(there));
+            rows[i] = copies[i];
           }
+          for (int column = 0; column < width; ++column)
+            for (int i = 0; i < ByteDot::kDepth; ++i) out[column * ByteDot::kDepth + i] = rows[i][column];
+          for (int i = 0; i < ByteDot::kDepth; ++i)
+            for (int column = 0; column < width; ++column) sum[column] += rows[i][column];
+        }
     }
 }
 

@@ -89,6 +89,9 @@ extern const KernelSet kPortableKernels;
 extern const KernelSet kAvx2Kernels;
 extern const KernelSet kAvx512Kernels;
 extern const KernelSet kAvx512VnniKernels;
+#elif defined(SVF_ARM)
+extern const KernelSet kNeonKernels;
+extern const KernelSet kNeonDotprodKernels;
 #endif
 
 }  // namespace svf

@@ -15,7 +15,6 @@ struct Simd {
   static constexpr int kLanes16 = 16;
   static constexpr int kLanes32 = 8;
   static constexpr int kBlockVectors = 4;
-  static constexpr int kTilePixels = 4;
 
   static I16 zero16() { return _mm256_setzero_si256(); }
   static I32 zero32() { return _mm256_setzero_si256(); }
@@ -33,12 +32,6 @@ struct Simd {
   static I16 add16(I16 a, I16 b) { return _mm256_add_epi16(a, b); }
   static I16 sub16(I16 a, I16 b) { return _mm256_sub_epi16(a, b); }
   static I16 mul16(I16 a, I16 b) { return _mm256_mullo_epi16(a, b); }
-  static I16 add16_where(I16 acc, uint32_t bits, I16 w) {
-    const __m256i lane = _mm256_setr_epi16(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192,
-                                           16384, static_cast<int16_t>(0x8000));
-    const __m256i set = _mm256_and_si256(_mm256_set1_epi16(static_cast<int16_t>(bits)), lane);
-    return _mm256_add_epi16(acc, _mm256_and_si256(w, _mm256_cmpeq_epi16(set, lane)));
-  }
   static I32 low32(I16 v) { return _mm256_cvtepi16_epi32(_mm256_castsi256_si128(v)); }
   static I32 high32(I16 v) { return _mm256_cvtepi16_epi32(_mm256_extracti128_si256(v, 1)); }
 
@@ -53,16 +46,6 @@ struct Simd {
   static void store_s8(int8_t* p, I32 v) {
     const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
     _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(words, words));
-  }
-
-  static I16 pair_rows(const int8_t* a, const int8_t* b) {
-    return _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(a)),
-                                                  _mm_loadl_epi64(reinterpret_cast<const __m128i*>(b))));
-  }
-  static I32 add_products(I32 acc, I16 w, const int16_t* x) {
-    int32_t pair;
-    memcpy(&pair, x, sizeof pair);
-    return _mm256_add_epi32(acc, _mm256_madd_epi16(w, _mm256_set1_epi32(pair)));
   }
 
   typedef __m256i Mask;

@@ -15,7 +15,6 @@ struct Simd {
   static constexpr int kLanes16 = 32;
   static constexpr int kLanes32 = 16;
   static constexpr int kBlockVectors = 4;
-  static constexpr int kTilePixels = 8;
 
   static I16 zero16() { return _mm512_setzero_si512(); }
   static I32 zero32() { return _mm512_setzero_si512(); }
@@ -33,7 +32,6 @@ struct Simd {
   static I16 add16(I16 a, I16 b) { return _mm512_add_epi16(a, b); }
   static I16 sub16(I16 a, I16 b) { return _mm512_sub_epi16(a, b); }
   static I16 mul16(I16 a, I16 b) { return _mm512_mullo_epi16(a, b); }
-  static I16 add16_where(I16 acc, uint32_t bits, I16 w) { return _mm512_mask_add_epi16(acc, bits, acc, w); }
   static I32 low32(I16 v) { return _mm512_cvtepi16_epi32(_mm512_castsi512_si256(v)); }
   static I32 high32(I16 v) { return _mm512_cvtepi16_epi32(_mm512_extracti64x4_epi64(v, 1)); }
 
@@ -47,19 +45,6 @@ struct Simd {
   static I32 shift_right32(I32 a, I32 n) { return _mm512_srav_epi32(a, n); }
   static void store_s8(int8_t* p, I32 v) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(v));
-  }
-
-  static I16 pair_rows(const int8_t* a, const int8_t* b) {
-    const __m128i rows_a = _mm_loadu_si128(reinterpret_cast<const __m128i*>(a));
-    const __m128i rows_b = _mm_loadu_si128(reinterpret_cast<const __m128i*>(b));
-    const __m256i pairs =
-        _mm256_set_m128i(_mm_unpackhi_epi8(rows_a, rows_b), _mm_unpacklo_epi8(rows_a, rows_b));
-    return _mm512_cvtepi8_epi16(pairs);
-  }
-  static I32 add_products(I32 acc, I16 w, const int16_t* x) {
-    int32_t pair;
-    memcpy(&pair, x, sizeof pair);
-    return _mm512_add_epi32(acc, _mm512_madd_epi16(w, _mm512_set1_epi32(pair)));
   }
 
   typedef __mmask16 Mask;

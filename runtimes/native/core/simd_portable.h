@@ -16,7 +16,6 @@ struct Simd {
   static constexpr int kLanes16 = 8;
   static constexpr int kLanes32 = 4;
   static constexpr int kBlockVectors = 4;  // int16 vectors of output channels held in registers
-  static constexpr int kTilePixels = 4;    // pixels per dense register tile
 
   static I16 zero16() { return I16{}; }
   static I32 zero32() { return I32{}; }
@@ -61,25 +60,6 @@ struct Simd {
   // Lanes already within -128..127.
   static void store_s8(int8_t* p, I32 v) {
     for (int i = 0; i < kLanes32; ++i) p[i] = static_cast<int8_t>(v[i]);
-  }
-
-  // Weights of two rows, interleaved by channel: {a0, b0, a1, b1, ...} for kLanes32 channels.
-  static I16 pair_rows(const int8_t* a, const int8_t* b) {
-    return I16{a[0], b[0], a[1], b[1], a[2], b[2], a[3], b[3]};
-  }
-  // acc[c] + w[2c] * x[0] + w[2c + 1] * x[1]
-  static I32 add_products(I32 acc, I16 w, const int16_t* x) {
-#if defined(__SSE2__)
-    int32_t pair;
-    memcpy(&pair, x, sizeof pair);
-    typedef short V8 __attribute__((vector_size(16)));
-    return acc + reinterpret_cast<I32>(
-                     __builtin_ia32_pmaddwd128(reinterpret_cast<V8>(w), reinterpret_cast<V8>(set32(pair))));
-#else
-    const I32 even = reinterpret_cast<I32>(w) << 16 >> 16;
-    const I32 odd = reinterpret_cast<I32>(w) >> 16;
-    return acc + even * set32(x[0]) + odd * set32(x[1]);
-#endif
   }
 
   typedef I32 Mask;
