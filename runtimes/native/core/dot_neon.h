@@ -12,7 +12,7 @@ namespace {
 // Of spikes, as bytes.
 struct SpikeBytes {
   // How many of the planes are set, for the 32 channels of one word.
-  static void counts(const int32_t* word, int levels, size_t plane, uint8_t* out) {
+  static void spikes(const int32_t* word, int levels, size_t plane, uint8_t* out) {
     const uint8x16_t bit = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
     const uint8x16_t low_bytes = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1};
     const uint8x16_t high_bytes = vaddq_u8(low_bytes, vdupq_n_u8(2));
@@ -25,8 +25,10 @@ struct SpikeBytes {
     vst1q_u8(out, low);
     vst1q_u8(out + 16, high);
   }
-  static void spikes(const int32_t* word, int levels, size_t plane, uint8_t* out) {
-    counts(word, levels, plane, out);
+
+  // The same of each of n words.
+  static void counts(const int32_t* words, size_t n, int levels, size_t plane, uint8_t* out) {
+    for (size_t i = 0; i < n; ++i) spikes(words + i, levels, plane, out + i * 32);
   }
 
   // 32 lanes, one a channel, of what stands at x, x + step, x + 2 step and x + 3 step.
