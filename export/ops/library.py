@@ -63,6 +63,8 @@ class LifStage(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in ("gain", "bias", "theta", "residual", "sum", "spikes")),
         ("soft_reset", ctypes.c_int32),
         ("levels", ctypes.c_int32),
+        ("before", ctypes.c_void_p),
+        ("after", ctypes.c_void_p),
     ]
 
 

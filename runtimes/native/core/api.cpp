@@ -283,7 +283,9 @@ svf_status check_attention(const svf_attention_params* p, const int32_t* q, cons
                              p->levels,   p->kind == SVF_HAMMING,
                              q,           k,
                              v,           nullptr,
-                             nullptr,     1};
+                             nullptr,     1,
+                             0,           nullptr,
+                             nullptr};
   return SVF_OK;
 }
 
@@ -378,6 +380,12 @@ svf_status svf_conv2d_lif(const svf_conv2d_params* params, const void* x, const 
 
 svf_status svf_lif(const svf_lif_params* p, const int32_t* x, const int32_t* gain, const int32_t* bias,
                    const int32_t* theta, int32_t* y, const svf_parallel* parallel) {
+  return svf_lif_from(p, x, gain, bias, theta, nullptr, nullptr, y, parallel);
+}
+
+svf_status svf_lif_from(const svf_lif_params* p, const int32_t* x, const int32_t* gain, const int32_t* bias,
+                        const int32_t* theta, const int32_t* before, int32_t* after, int32_t* y,
+                        const svf_parallel* parallel) {
   if (p == nullptr) return fail(SVF_INVALID_ARGUMENT, "LIF parameters are null");
   if (p->frames < 1 || p->positions < 1 || p->channels < 1)
     return fail(SVF_INVALID_ARGUMENT, "LIF sizes must be positive: T=%d, positions=%d, C=%d", p->frames,
@@ -388,17 +396,13 @@ svf_status svf_lif(const svf_lif_params* p, const int32_t* x, const int32_t* gai
                 "LIF input has 2^30 elements or more: levels=%d, T=%d, positions=%d, C=%d", p->levels,
                 p->frames, p->positions, p->channels);
   if (svf_status status = check_tensors("LIF", {x, gain, bias, theta, y})) return status;
-  const svf::LifArgs args{p->frames,
-                          p->positions,
-                          p->channels,
-                          (p->channels + 31) / 32,
-                          p->levels,
-                          p->soft_reset != 0,
-                          x,
-                          gain,
-                          bias,
-                          theta,
-                          y};
+  const svf::LifArgs args{p->frames,   p->positions,
+                          p->channels, (p->channels + 31) / 32,
+                          p->levels,   p->soft_reset != 0,
+                          x,           gain,
+                          bias,        theta,
+                          y,           before,
+                          after};
   return finish(current().load()->lif(args, parallel));
 }
 
@@ -424,6 +428,31 @@ svf_status svf_attention_lif(const svf_attention_params* params, int32_t frames,
   if (svf_status status = check_tensors("attention", {q, k, v})) return status;
   args.lif = lif;
   args.frames = frames;
+  return finish(current().load()->attention(args, parallel));
+}
+
+svf_status svf_causal_attention(const svf_attention_params* params, int32_t window, const int32_t* q,
+                                const int32_t* k, const int32_t* v, const int32_t* before, int32_t* summary,
+                                int32_t* y, const svf_lif_stage* lif, const svf_parallel* parallel) {
+  svf::AttentionArgs args{};
+  if (svf_status status = check_attention(params, q, k, v, &args)) return status;
+  if (window < 1) return fail(SVF_INVALID_ARGUMENT, "a window of %d frames is below 1", window);
+  if (svf_status status = check_tensors("causal attention", {q, k, v})) return status;
+  if ((before == nullptr) != (summary == nullptr))
+    return fail(SVF_INVALID_ARGUMENT,
+                "a frame of a stream takes summaries and gives one: one of them is null");
+  if (before != nullptr && args.groups != 1)
+    return fail(SVF_INVALID_ARGUMENT, "a stream goes on frame by frame, not with %d at once", args.groups);
+  if ((y == nullptr) == (lif == nullptr))
+    return fail(SVF_INVALID_ARGUMENT, "causal attention gives either y or spikes");
+  if (lif != nullptr)
+    if (svf_status status = check_stage(lif, {args.groups, args.tokens, args.channels})) return status;
+  args.y = y;
+  args.lif = lif;
+  args.frames = args.groups;
+  args.window = window;
+  args.before = before;
+  args.summary = summary;
   return finish(current().load()->attention(args, parallel));
 }
 

@@ -56,18 +56,18 @@ int32_t count_both(const uint64_t* a, const uint64_t* b, int n) {
 
 struct HeadScratch {
   uint64_t *k, *v;   // [digits, width, token_words]
-  int32_t* m;        // [width, row]: what a spike of q adds
+  int32_t* m;        // [width, row]: the summary M, and then what a spike of q adds
   int32_t* base;     // [row]: O of a token whose q is silent
   uint32_t* active;  // rows of m
   int token_words, row, digits;
 };
 
+// The summary of a group's keys and values.
 template <bool kBinary>
-void attend(const AttentionArgs& a, int group, int head, const HeadScratch& s) {
+void summarise(const AttentionArgs& a, int group, int head, const HeadScratch& s) {
   const size_t packed = static_cast<size_t>(group) * a.tokens * a.words;
-  const size_t plane = static_cast<size_t>(a.groups) * a.tokens * a.words;
   const size_t digit_words = static_cast<size_t>(a.width) * s.token_words;
-  const int first = head * a.width, digits = kBinary ? 1 : s.digits, levels = kBinary ? 1 : a.levels;
+  const int first = head * a.width, digits = kBinary ? 1 : s.digits;
   for (int p = 0; p < digits; ++p) {
     to_token_words(a, a.k + packed, first, p, s.token_words,
                    reinterpret_cast<uint32_t*>(s.k + p * digit_words));
@@ -75,7 +75,6 @@ void attend(const AttentionArgs& a, int group, int head, const HeadScratch& s) {
                    reinterpret_cast<uint32_t*>(s.v + p * digit_words));
   }
   memset(s.m, 0, static_cast<size_t>(a.width) * s.row * sizeof(int32_t));
-  memset(s.base, 0, static_cast<size_t>(s.row) * sizeof(int32_t));
   for (int j = 0; j < a.width; ++j) {
     const uint64_t* v = s.v + static_cast<size_t>(j) * s.token_words;
     int32_t all = 0;
@@ -87,14 +86,25 @@ void attend(const AttentionArgs& a, int group, int head, const HeadScratch& s) {
       for (int p = 0; p < digits; ++p)
         for (int r = 0; r < digits; ++r)
           both += count_both(k + p * digit_words, v + r * digit_words, s.token_words) << (p + r);
-      int32_t* m = s.m + static_cast<size_t>(c) * s.row + j;
-      *m = both;
-      if (a.hamming) {
-        s.base[j] -= 2 * both - all;
-        *m = 2 * (2 * both - all);
-      }
+      s.m[static_cast<size_t>(c) * s.row + j] = a.hamming ? 2 * both - all : both;
     }
   }
+}
+
+// What a group's queries find in the summary s.m.
+template <bool kBinary>
+void look_up(const AttentionArgs& a, int group, int head, const HeadScratch& s) {
+  const size_t packed = static_cast<size_t>(group) * a.tokens * a.words;
+  const size_t plane = static_cast<size_t>(a.groups) * a.tokens * a.words;
+  const int first = head * a.width, levels = kBinary ? 1 : a.levels;
+  memset(s.base, 0, static_cast<size_t>(s.row) * sizeof(int32_t));
+  if (a.hamming)
+    for (int c = 0; c < a.width; ++c)
+      for (int j = 0; j < a.width; ++j) {
+        int32_t* m = s.m + static_cast<size_t>(c) * s.row + j;
+        s.base[j] -= *m;
+        *m *= 2;
+      }
   for (int n = 0; n < a.tokens; ++n) {
     const int32_t* q = a.q + packed + static_cast<size_t>(n) * a.words;
     uint32_t* end = s.active;
@@ -122,25 +132,68 @@ void attend(const AttentionArgs& a, int group, int head, const HeadScratch& s) {
   }
 }
 
+// All groups of one head in order, each with the summaries of the window's earlier ones.
+template <bool kBinary>
+bool attend_in_order(const AttentionArgs& a, int head, const HeadScratch& s) {
+  const size_t size = static_cast<size_t>(a.width) * s.row;
+  const int kept = min_of(a.window, a.groups);
+  Scratch<int32_t> summaries(kept * size), seen(size);
+  if (!summaries.ok() || !seen.ok()) return false;
+  memset(summaries.get(), 0, kept * size * sizeof(int32_t));
+  memset(seen.get(), 0, size * sizeof(int32_t));
+  for (int group = 0; group < a.groups; ++group) {
+    summarise<kBinary>(a, group, head, s);
+    int32_t* oldest = &summaries[group % kept * size];
+    for (size_t i = 0; i < size; ++i) {
+      seen[i] += s.m[i] - oldest[i];
+      oldest[i] = s.m[i];
+    }
+    const size_t row = static_cast<size_t>(a.width) * sizeof(int32_t);
+    for (int c = 0; c < a.width; ++c) {
+      const size_t place = (static_cast<size_t>(head) * a.width + c) * a.width;
+      int32_t* m = s.m + static_cast<size_t>(c) * s.row;
+      if (a.summary != nullptr) memcpy(a.summary + place, m, row);
+      memcpy(m, &seen[static_cast<size_t>(c) * s.row], row);
+      if (a.before != nullptr)
+        for (int j = 0; j < a.width; ++j) m[j] += a.before[place + j];
+    }
+    look_up<kBinary>(a, group, head, s);
+  }
+  return true;
+}
+
+template <bool kBinary>
+void attend(const AttentionArgs& a, int group, int head, const HeadScratch& s) {
+  summarise<kBinary>(a, group, head, s);
+  look_up<kBinary>(a, group, head, s);
+}
+
 bool attention(const AttentionArgs& a, const svf_parallel* parallel) {
   if (a.lif != nullptr) return attend_in_stages(a, attention, lif, parallel);
   const int token_words = (a.tokens + 63) / 64;
   const int row = (a.width + Simd::kLanes32 - 1) / Simd::kLanes32 * Simd::kLanes32;
-  const size_t items = static_cast<size_t>(a.groups) * a.heads;
+  const bool apart = a.window == 0;
+  const size_t items = static_cast<size_t>(apart ? a.groups : 1) * a.heads;
   const size_t per_task = static_cast<size_t>(max_of(1, 64 / a.tokens));  // small groups share a task
   int digits = 1;
   while (a.levels >> digits != 0) ++digits;
   const size_t head_words = static_cast<size_t>(a.width) * token_words * digits;
-  const auto run = a.levels == 1 ? attend<true> : attend<false>;
+  const bool binary = a.levels == 1;
   return for_each(parallel, (items + per_task - 1) / per_task, [&](size_t task) {
     Scratch<uint64_t> k(head_words), v(head_words);
     Scratch<int32_t> m(static_cast<size_t>(a.width) * row), base(static_cast<size_t>(row));
     Scratch<uint32_t> active(static_cast<size_t>(a.width) * a.levels + kRowSlack);
     if (!k.ok() || !v.ok() || !m.ok() || !base.ok() || !active.ok()) return false;
     const HeadScratch scratch{k.get(), v.get(), m.get(), base.get(), active.get(), token_words, row, digits};
-    for (size_t i = task * per_task; i < min_of(items, (task + 1) * per_task); ++i)
-      run(a, static_cast<int>(i / a.heads), static_cast<int>(i % a.heads), scratch);
-    return true;
+    bool ok = true;
+    for (size_t i = task * per_task; ok && i < min_of(items, (task + 1) * per_task); ++i) {
+      const int group = static_cast<int>(i / a.heads), head = static_cast<int>(i % a.heads);
+      if (apart)
+        binary ? attend<true>(a, group, head, scratch) : attend<false>(a, group, head, scratch);
+      else
+        ok = binary ? attend_in_order<true>(a, head, scratch) : attend_in_order<false>(a, head, scratch);
+    }
+    return ok;
   });
 }
 

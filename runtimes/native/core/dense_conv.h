@@ -238,7 +238,6 @@ bool byte_tile(const ByteConv& b, int begin, int end, int group, int group_end) 
   Scratch<int32_t> sums(pixels * step), u(b.epilogue.has_lif() ? count * words * kWordChannels : 0);
   if (!x.ok() || !sums.ok() || !u.ok()) return false;
   memset(sums.get(), 0, pixels * step * sizeof(int32_t));
-  if (b.epilogue.has_lif()) memset(u.get(), 0, count * words * kWordChannels * sizeof(int32_t));
   for (int g = group; g < group_end; ++g) {
     for (size_t i = 0; i < pixels; ++i) {
       const int position = begin + static_cast<int>(i % count);
@@ -278,8 +277,7 @@ bool conv2d(const DenseConvArgs& a, const svf_parallel* parallel) {
   Scratch<int32_t> starts(columns);
   PaddedFrames frames(c);
   const int positions = c.out_h * c.out_w;
-  const Epilogue epilogue(c.out_channels, static_cast<size_t>(c.frames) * positions, a.bias, a.shift, a.y,
-                          c.saturate, a.lif);
+  const Epilogue epilogue(c.out_channels, c.frames, positions, a.bias, a.shift, a.y, c.saturate, a.lif);
   if (!made.ok() || !offsets.ok() || !starts.ok() || !frames.ok() || !epilogue.ok()) return false;
   if (a.prepared == nullptr) prepare_bytes(c, a.weight, made.get());
   const void* weights = a.prepared == nullptr ? made.get() : a.prepared;

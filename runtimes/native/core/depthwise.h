@@ -144,7 +144,7 @@ bool depthwise_spikes(const SpikeConvArgs& a, const svf_parallel* parallel) {
   Scratch<char> made(a.prepared == nullptr ? weights_size : 0);
   Scratch<uint32_t> offsets(static_cast<size_t>(steps));
   const size_t frame = static_cast<size_t>(c.out_h) * c.out_w;
-  const Epilogue epilogue(c.out_channels, c.frames * frame, a.bias, a.shift, a.y, c.saturate, a.lif);
+  const Epilogue epilogue(c.out_channels, c.frames, frame, a.bias, a.shift, a.y, c.saturate, a.lif);
   if (!made.ok() || !offsets.ok() || !epilogue.ok()) return false;
   if (a.prepared == nullptr) prepare_depthwise(c, a.weight, made.get());
   const char* weights = a.prepared == nullptr ? made.get() : static_cast<const char*>(a.prepared);
@@ -163,7 +163,6 @@ bool depthwise_spikes(const SpikeConvArgs& a, const svf_parallel* parallel) {
     WovenLines woven(c, end - begin);
     Scratch<int32_t> sums(line), u(epilogue.has_lif() ? line * (end - begin) : 0);
     if (!woven.ok() || !sums.ok() || !u.ok()) return false;
-    if (epilogue.has_lif()) memset(u.get(), 0, line * (end - begin) * sizeof(int32_t));
     const char* weight = weights + weights_size / c.in_words * word;
     const int first = static_cast<int>(task / bands / c.in_words) * task_frames;
     for (int t = first; t < first + task_frames; ++t) {

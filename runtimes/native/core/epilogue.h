@@ -28,7 +28,7 @@ void store_lanes(int32_t* to, Simd::I32 value, int count) {
 struct Run {
   const int32_t* acc;  // sums: 32 channels a position
   size_t acc_step;     // from one position to the next, at least 32
-  int32_t* u;          // membranes [count, 32], zero before the first time step; null without a LIF
+  int32_t* u;          // membranes [count, 32], from the last time step to the next; null without a LIF
   int word;
   size_t pixel;  // of the first position: (t * out_h + oy) * out_w + ox
   int count;
@@ -36,12 +36,14 @@ struct Run {
 
 class Epilogue {
  public:
-  // y: null where lif takes the result; pixels: frames * positions.
-  Epilogue(int channels, size_t pixels, const int32_t* bias, const int32_t* shift, void* y, bool saturate,
-           const svf_lif_stage* lif)
+  // y: null where lif takes the result; positions: of a time step.
+  Epilogue(int channels, int frames, size_t positions, const int32_t* bias, const int32_t* shift, void* y,
+           bool saturate, const svf_lif_stage* lif)
       : channels_(channels),
         words_((channels + kWordChannels - 1) / kWordChannels),
-        plane_(pixels * words_),
+        frames_(static_cast<size_t>(frames)),
+        positions_(positions),
+        plane_(frames_ * positions * words_),
         y_(y),
         saturate_(saturate),
         right_only_(shifts_right_only(shift, channels)),
@@ -155,10 +157,35 @@ class Epilogue {
 
   template <bool kSoftReset, int kLevels>
   void spike_any(const Run& run) const {
+    const size_t t = run.pixel / positions_;
+    if (t == 0) begin(run);
     if (right_only_ && unit_gain_ && left(run.word) >= kWordChannels)
       spike<kSoftReset, kLevels, true>(run);
     else
       spike<kSoftReset, kLevels, false>(run);
+    if (t + 1 == frames_ && stage_->after != nullptr) end(run);
+  }
+
+  // Where a run's membranes lie in `before` and `after`, and how many channels of its word there are.
+  size_t first_neuron(const Run& run) const {
+    return run.pixel % positions_ * channels_ + static_cast<size_t>(run.word) * kWordChannels;
+  }
+  size_t membrane_bytes(const Run& run) const {
+    return static_cast<size_t>(min_of(kWordChannels, left(run.word))) * sizeof(int32_t);
+  }
+
+  void begin(const Run& run) const {
+    memset(run.u, 0, static_cast<size_t>(run.count) * kWordChannels * sizeof(int32_t));
+    if (stage_->before == nullptr) return;
+    const int32_t* before = stage_->before + first_neuron(run);
+    for (int p = 0; p < run.count; ++p, before += channels_)
+      memcpy(run.u + p * kWordChannels, before, membrane_bytes(run));
+  }
+
+  void end(const Run& run) const {
+    int32_t* after = stage_->after + first_neuron(run);
+    for (int p = 0; p < run.count; ++p, after += channels_)
+      memcpy(after, run.u + p * kWordChannels, membrane_bytes(run));
   }
 
   template <bool kSoftReset>
@@ -171,7 +198,7 @@ class Epilogue {
   }
 
   int channels_, words_;
-  size_t plane_;
+  size_t frames_, positions_, plane_;
   void* y_;
   bool saturate_, right_only_, unit_gain_;
   const svf_lif_stage* stage_;

@@ -58,6 +58,8 @@ struct LifArgs {
   const int32_t* bias;
   const int32_t* theta;
   int32_t* y;
+  const int32_t* before;  // membranes [positions, channels], or null
+  int32_t* after;         // the same, or null
 };
 
 struct AttentionArgs {
@@ -69,6 +71,9 @@ struct AttentionArgs {
   int32_t* y;                // null where lif takes the result
   const svf_lif_stage* lif;  // null: y takes it
   int frames;                // of the rows, for lif
+  int window;                // 0: groups are apart; else frames in their order
+  const int32_t* before;     // summaries [heads, width, width] to add to the one group's, or null
+  int32_t* summary;          // takes the one group's, or null
 };
 
 // Each entry returns false if scratch memory ran out, true otherwise.

@@ -57,15 +57,18 @@ Simd::I32 fire(Simd::I32 h, const Thresholds<kLevels>& thresholds, int levels, i
   return h;
 }
 
-// One word of every plane: x points at its first channel at t = 0. kLevels 0: as many as steps.levels says.
+// One word of every plane: x points at its first channel at t = 0. Membranes come from `before` (null: 0) and
+// go to `after` (null: nowhere), of 32 channels. kLevels 0: as many as steps.levels says.
 template <bool kSoftReset, int kLevels, bool kUnitGain>
 void lif_word(const int32_t* x, size_t x_step, const int32_t* gain, const int32_t* bias,
-              const int32_t* thresholds, int32_t* y, const WordSteps& steps, int frames) {
+              const int32_t* thresholds, int32_t* y, const WordSteps& steps, int frames,
+              const int32_t* before, int32_t* after) {
   const int levels = kLevels > 0 ? kLevels : steps.levels;
   const size_t y_step = steps.time, plane = steps.plane;  // kept out of reach of what y writes
   const Thresholds<kLevels> reach(thresholds);
   Simd::I32 u[kWordVectors];
-  for (int v = 0; v < kWordVectors; ++v) u[v] = Simd::zero32();
+  for (int v = 0; v < kWordVectors; ++v)
+    u[v] = before == nullptr ? Simd::zero32() : Simd::load32(before + v * Simd::kLanes32);
   for (int t = 0; t < frames; ++t, x += x_step, y += y_step) {
     Simd::Mask reached[most_levels(kLevels)][kWordVectors];
     for (int v = 0; v < kWordVectors; ++v) {
@@ -78,6 +81,8 @@ void lif_word(const int32_t* x, size_t x_step, const int32_t* gain, const int32_
     for (int level = 0; level < levels; ++level)
       y[static_cast<size_t>(level) * plane] = static_cast<int32_t>(Simd::word_of(reached[level]));
   }
+  if (after == nullptr) return;
+  for (int v = 0; v < kWordVectors; ++v) Simd::store32(after + v * Simd::kLanes32, u[v]);
 }
 
 template <bool kSoftReset, bool kUnitGain>
@@ -121,15 +126,21 @@ bool lif(const LifArgs& a, const svf_parallel* parallel) {
     const size_t end = min_of(static_cast<size_t>(a.positions), (tile + 1) * kTile);
     for (size_t p = tile * kTile; p < end; ++p) {
       const int32_t* x = a.x + p * a.channels;
+      const int32_t* before = a.before == nullptr ? nullptr : a.before + p * a.channels;
+      int32_t* after = a.after == nullptr ? nullptr : a.after + p * a.channels;
       int32_t* y = a.y + p * a.words;
       for (int w = 0; w < full_words; ++w)
         run(x + w * 32, x_step, a.gain + w * 32, a.bias + w * 32, thresholds.get() + w * word_thresholds,
-            y + w, steps, a.frames);
+            y + w, steps, a.frames, before == nullptr ? nullptr : before + w * 32,
+            after == nullptr ? nullptr : after + w * 32);
       if (!tail) continue;
+      int32_t u[32] = {};
+      if (before != nullptr) memcpy(u, before + full_words * 32, tail_bytes);
       for (int t = 0; t < a.frames; ++t)
         memcpy(&padded[static_cast<size_t>(t) * 32], x + t * x_step + full_words * 32, tail_bytes);
       run(padded.get(), 32, gain, bias, thresholds.get() + full_words * word_thresholds, y + full_words,
-          steps, a.frames);
+          steps, a.frames, u, u);
+      if (after != nullptr) memcpy(after + full_words * 32, u, tail_bytes);
     }
     return true;
   });

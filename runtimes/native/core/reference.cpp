@@ -56,7 +56,8 @@ bool lif(const LifArgs& a, const svf_parallel*) {
   const size_t plane = static_cast<size_t>(a.frames) * a.positions * a.words;
   for (int p = 0; p < a.positions; ++p)
     for (int c = 0; c < a.words * 32; ++c) {
-      int32_t u = 0;
+      const size_t neuron = static_cast<size_t>(p) * a.channels + c;
+      int32_t u = a.before != nullptr && c < a.channels ? a.before[neuron] : 0;
       for (int t = 0; t < a.frames; ++t) {
         const size_t position = static_cast<size_t>(t) * a.positions + p;
         int32_t spikes = 0;
@@ -73,6 +74,7 @@ bool lif(const LifArgs& a, const svf_parallel*) {
           word = static_cast<int32_t>(static_cast<uint32_t>(word) | bit << (c % 32));
         }
       }
+      if (a.after != nullptr && c < a.channels) a.after[neuron] = u;
     }
   return true;
 }
@@ -102,7 +104,7 @@ bool conv2d(const DenseConvArgs& a, const svf_parallel* parallel) {
 }
 
 // O[n, j] = sum over channels c of the head, and over tokens m, of q(n, c) * k(m, c) * v(m, j), where hamming
-// attention reads s spikes of q and k as 2 s - 1.
+// attention reads s spikes of q and k as 2 s - 1. Tokens m are those of n's group, or of the last groups.
 bool attention(const AttentionArgs& a, const svf_parallel* parallel) {
   if (a.lif != nullptr) return attend_in_stages(a, attention, lif, parallel);
   const size_t plane = static_cast<size_t>(a.groups) * a.tokens * a.words;
@@ -116,9 +118,15 @@ bool attention(const AttentionArgs& a, const svf_parallel* parallel) {
       const int head = j / a.width * a.width;
       for (int n = 0; n < a.tokens; ++n) a.y[(first + n) * a.channels + j] = 0;
       for (int c = head; c < head + a.width; ++c) {
+        const size_t place = (static_cast<size_t>(c) * a.width) + (j - head);  // in [heads, width, width]
         int32_t m = 0;
-        for (int n = 0; n < a.tokens; ++n)
-          m += signed_spikes(a.k + (first + n) * a.words, c) * spikes(a.v + (first + n) * a.words, j);
+        for (int seen = g; seen >= 0 && (seen == g || g - seen < a.window); --seen)
+          for (int n = 0; n < a.tokens; ++n) {
+            const size_t row = (static_cast<size_t>(seen) * a.tokens + n) * a.words;
+            m += signed_spikes(a.k + row, c) * spikes(a.v + row, j);
+          }
+        if (a.summary != nullptr) a.summary[place] = m;
+        if (a.before != nullptr) m += a.before[place];
         for (int n = 0; n < a.tokens; ++n)
           a.y[(first + n) * a.channels + j] += signed_spikes(a.q + (first + n) * a.words, c) * m;
       }

@@ -77,7 +77,6 @@ bool spike_tile(const SpikeConvArgs& a, const SpikeWeights& weights, const Epilo
   CountedTile counted(c, may_be_dense ? tile.lines : 1, may_be_dense ? tile.columns : 1);
   ActiveTile active(c, tile.lines, tile.columns);
   if (!acc.ok() || !u.ok() || !counted.ok() || !active.ok()) return false;
-  memset(u.get(), 0, words * u_words * sizeof(int32_t));
   for (int t = 0; t < c.frames; ++t) {
     const auto finish = [&](int word, const int32_t* sums, size_t step) {
       int32_t* membranes = u.get() + static_cast<size_t>(word - tile.word) * u_words;
@@ -121,7 +120,7 @@ bool spike_conv2d(const SpikeConvArgs& a, const svf_parallel* parallel) {
   const Conv& c = a.conv;
   if (is_depthwise(c)) return depthwise_spikes(a, parallel);
   Scratch<char> made(a.prepared == nullptr ? weights_size(c, true) : 0);
-  const Epilogue epilogue(c.out_channels, static_cast<size_t>(c.frames) * c.out_h * c.out_w, a.bias, a.shift,
+  const Epilogue epilogue(c.out_channels, c.frames, static_cast<size_t>(c.out_h) * c.out_w, a.bias, a.shift,
                           a.y, c.saturate, a.lif);
   if (!made.ok() || !epilogue.ok()) return false;
   const bool may_be_dense = c.groups == 1 && c.density != SVF_EVENT;

@@ -23,7 +23,7 @@ bool in_stages(const svf_lif_stage& stage, int frames, int positions, int channe
     if (stage.sum != nullptr)
       for (size_t i = 0; i < size; ++i) stage.sum[i] = result[i];
     ok = lif({frames, positions, channels, (channels + 31) / 32, stage.levels, stage.soft_reset != 0, result,
-              stage.gain, stage.bias, stage.theta, stage.spikes},
+              stage.gain, stage.bias, stage.theta, stage.spikes, stage.before, stage.after},
              parallel);
   }
   release_scratch(result, bytes);

@@ -77,6 +77,8 @@ typedef struct svf_lif_stage {
   int32_t* spikes;         /* words [levels, T, positions, ceil(C / 32)] */
   int32_t soft_reset;      /* as in svf_lif_params */
   int32_t levels;          /* as in svf_lif_params */
+  const int32_t* before;   /* int32 [positions, C], membranes before the first time step; null: 0 */
+  int32_t* after;          /* takes those after the last, may be `before`; null: they are not wanted */
 } svf_lif_stage;
 
 /* Weights of one convolution in the order that its kernels read. */
@@ -127,6 +129,11 @@ SVF_API svf_status svf_lif(const svf_lif_params* params, const int32_t* x, const
                            const int32_t* bias, const int32_t* theta, int32_t* y,
                            const svf_parallel* parallel);
 
+/* svf_lif from membranes `before` to membranes `after`, as in svf_lif_stage: a piece of a stream. */
+SVF_API svf_status svf_lif_from(const svf_lif_params* params, const int32_t* x, const int32_t* gain,
+                                const int32_t* bias, const int32_t* theta, const int32_t* before,
+                                int32_t* after, int32_t* y, const svf_parallel* parallel);
+
 /* q, k, v: words [levels, G, N, ceil(C / 32)]; y: int32 [G, N, C] */
 SVF_API svf_status svf_attention(const svf_attention_params* params, const int32_t* q, const int32_t* k,
                                  const int32_t* v, int32_t* y, const svf_parallel* parallel);
@@ -136,6 +143,16 @@ SVF_API svf_status svf_attention(const svf_attention_params* params, const int32
 SVF_API svf_status svf_attention_lif(const svf_attention_params* params, int32_t frames, const int32_t* q,
                                      const int32_t* k, const int32_t* v, const svf_lif_stage* lif,
                                      const svf_parallel* parallel);
+
+/* Causal attention: the groups are frames in order, and each sees the keys and values of the last `window`
+ * (at least 1) of them, its own included. One frame of a stream takes in `before` the sum of the summaries of
+ * the window - 1 frames before it and gives its own in `summary`: int32 [heads, width, width], row = key
+ * channel, column = value channel; for a clip both are null. Either y or the tensors of `lif` take the
+ * result, as in svf_attention and in svf_attention_lif with a frame per group; the other is null. */
+SVF_API svf_status svf_causal_attention(const svf_attention_params* params, int32_t window, const int32_t* q,
+                                        const int32_t* k, const int32_t* v, const int32_t* before,
+                                        int32_t* summary, int32_t* y, const svf_lif_stage* lif,
+                                        const svf_parallel* parallel);
 
 /* packed: bytes [ceil(size * bits / 8)] of two's complement fields, bits 4 or 2, the first in the lowest
  * bits; weight: int8 [size] */

@@ -62,6 +62,10 @@ const svf_parallel kThreads = {on_threads, nullptr};
 template <typename T>
 class Tensor {
  public:
+  Tensor(const Tensor& other) : Tensor(other.size_) { std::memcpy(get(), other.get(), bytes()); }
+  Tensor(Tensor&&) = default;
+  Tensor& operator=(const Tensor& other) { return *this = Tensor(other); }
+  Tensor& operator=(Tensor&&) = default;
   explicit Tensor(size_t size) : size_(size), memory_(static_cast<char*>(std::malloc(bytes() + 2 * kGuard))) {
     if (memory_ == nullptr) stop("no memory");
     std::memset(memory_.get(), kPattern, bytes() + 2 * kGuard);
@@ -92,10 +96,11 @@ class Tensor {
 
 // What an operator wrote.
 struct Written {
-  Tensor<int32_t> integers{0}, words{0};
+  Tensor<int32_t> integers{0}, words{0}, state{0}, summary{0};
   Tensor<int8_t> bytes{0};
   bool operator==(const Written& other) const {
-    return integers == other.integers && words == other.words && bytes == other.bytes;
+    return integers == other.integers && words == other.words && state == other.state &&
+           summary == other.summary && bytes == other.bytes;
   }
 };
 
@@ -143,6 +148,7 @@ class Stage {
  public:
   Stage(Random& random, int frames, int positions, int channels)
       : size_(static_cast<size_t>(frames) * positions * channels),
+        before_(random_integers<int32_t>(random, static_cast<size_t>(positions) * channels, -6000, 6000)),
         gain_(random_integers<int32_t>(random, channels, 0, 3)),
         bias_(random_integers<int32_t>(random, channels, -300, 300)),
         theta_(random_integers<int32_t>(random, channels, 1, 6000)),
@@ -150,6 +156,8 @@ class Stage {
         soft_(random.chance(0.5)),
         with_residual_(random.chance(0.5)),
         with_sum_(random.chance(0.5)),
+        with_before_(random.chance(0.5)),
+        with_after_(random.chance(0.5)),
         levels_(random_levels(random)),
         words_(static_cast<size_t>(levels_) * frames * positions * ((channels + 31) / 32)) {
     const bool plain = random.chance(0.5);
@@ -161,6 +169,7 @@ class Stage {
   svf_lif_stage into(Written* written) const {
     written->words = Tensor<int32_t>(words_);
     if (with_sum_) written->integers = Tensor<int32_t>(size_);
+    if (with_after_) written->state = Tensor<int32_t>(before_.size());
     return {gain_.get(),
             bias_.get(),
             theta_.get(),
@@ -168,17 +177,20 @@ class Stage {
             with_sum_ ? written->integers.get() : nullptr,
             written->words.get(),
             soft_,
-            levels_};
+            levels_,
+            with_before_ ? before_.get() : nullptr,
+            with_after_ ? written->state.get() : nullptr};
   }
   std::string name() const {
     return " + LIF levels " + std::to_string(levels_) + (soft_ ? " soft" : "") +
-           (with_residual_ ? " residual" : "") + (with_sum_ ? " sum" : "");
+           (with_residual_ ? " residual" : "") + (with_sum_ ? " sum" : "") + (with_before_ ? " before" : "") +
+           (with_after_ ? " after" : "");
   }
 
  private:
   size_t size_;
-  Tensor<int32_t> gain_, bias_, theta_, residual_;
-  bool soft_, with_residual_, with_sum_;
+  Tensor<int32_t> before_, gain_, bias_, theta_, residual_;
+  bool soft_, with_residual_, with_sum_, with_before_, with_after_;
   int levels_;
   size_t words_;
 };
@@ -313,27 +325,39 @@ class LifCase : public Case {
             random, static_cast<size_t>(params_.frames) * params_.positions * params_.channels, -600, 1500)),
         gain_(random_integers<int32_t>(random, params_.channels, random.chance(0.5) ? 1 : -64, 1)),
         bias_(random_integers<int32_t>(random, params_.channels, -300, 300)),
-        theta_(random_integers<int32_t>(random, params_.channels, 1, 600)) {}
+        theta_(random_integers<int32_t>(random, params_.channels, 1, 600)),
+        before_(random_integers<int32_t>(random, static_cast<size_t>(params_.positions) * params_.channels,
+                                         -600, 600)),
+        with_state_(random.chance(0.5)) {}
   Written run(const Way& way) const override {
     Written written;
     const svf_lif_params& p = params_;
     written.words =
         Tensor<int32_t>(static_cast<size_t>(p.levels) * p.frames * p.positions * ((p.channels + 31) / 32));
-    require(
-        svf_lif(&p, x_.get(), gain_.get(), bias_.get(), theta_.get(), written.words.get(), way.parallel()),
-        "LIF");
+    if (with_state_) {
+      written.state = before_;  // in place
+      int32_t* u = written.state.get();
+      require(svf_lif_from(&p, x_.get(), gain_.get(), bias_.get(), theta_.get(), u, u, written.words.get(),
+                           way.parallel()),
+              "LIF of a stream");
+    } else {
+      require(
+          svf_lif(&p, x_.get(), gain_.get(), bias_.get(), theta_.get(), written.words.get(), way.parallel()),
+          "LIF");
+    }
     return written;
   }
   std::string name() const override {
     char text[128];
-    std::snprintf(text, sizeof text, "LIF [%d, %d, %d] soft %d levels %d", params_.frames, params_.positions,
-                  params_.channels, params_.soft_reset, params_.levels);
+    std::snprintf(text, sizeof text, "LIF [%d, %d, %d] soft %d levels %d state %d", params_.frames,
+                  params_.positions, params_.channels, params_.soft_reset, params_.levels, with_state_);
     return text;
   }
 
  private:
   svf_lif_params params_;
-  Tensor<int32_t> x_, gain_, bias_, theta_;
+  Tensor<int32_t> x_, gain_, bias_, theta_, before_;
+  bool with_state_;
 };
 
 class AttentionCase : public Case {
@@ -351,9 +375,13 @@ class AttentionCase : public Case {
     k_ = random_words(random, rows, params_.channels, params_.levels);
     v_ = random_words(random, rows, params_.channels, params_.levels);
     if (lif) stage_ = std::make_unique<Stage>(random, params_.groups, params_.tokens, params_.channels);
+    window_ = random.one_of({0, 0, 0, 1, 2, 3, 9});
+    if (window_ > 0 && params_.groups == 1)
+      before_ = random_integers<int32_t>(random, static_cast<size_t>(width) * width * heads, -500, 500);
   }
   Written run(const Way& way) const override {
     Written written;
+    if (window_ > 0) return run_causal(way);
     if (lif_) {
       const svf_lif_stage stage = stage_->into(&written);
       require(
@@ -369,16 +397,36 @@ class AttentionCase : public Case {
   }
   std::string name() const override {
     char text[128];
-    std::snprintf(text, sizeof text, "%s attention [%d, %d, %d] heads %d levels %d",
+    std::snprintf(text, sizeof text, "%s attention [%d, %d, %d] heads %d levels %d window %d",
                   params_.kind == SVF_HAMMING ? "hamming" : "dot", params_.groups, params_.tokens,
-                  params_.channels, params_.heads, params_.levels);
+                  params_.channels, params_.heads, params_.levels, window_);
     return text + (lif_ ? stage_->name() : "");
   }
 
  private:
+  Written run_causal(const Way& way) const {
+    Written written;
+    svf_lif_stage stage{};
+    Tensor<int32_t> summary(before_.size());
+    if (lif_)
+      stage = stage_->into(&written);
+    else
+      written.integers =
+          Tensor<int32_t>(static_cast<size_t>(params_.groups) * params_.tokens * params_.channels);
+    const bool step = before_.size() > 0;
+    require(
+        svf_causal_attention(&params_, window_, q_.get(), k_.get(), v_.get(), step ? before_.get() : nullptr,
+                             step ? summary.get() : nullptr, lif_ ? nullptr : written.integers.get(),
+                             lif_ ? &stage : nullptr, way.parallel()),
+        "causal attention");
+    if (step) written.summary = summary;
+    return written;
+  }
+
   bool lif_;
+  int window_;
   svf_attention_params params_;
-  Tensor<int32_t> q_{0}, k_{0}, v_{0};
+  Tensor<int32_t> q_{0}, k_{0}, v_{0}, before_{0};
   std::unique_ptr<Stage> stage_;
 };
 
