@@ -58,6 +58,7 @@ def export(
             form=form,
             targets=to,
             native=native or (),
+            typical=bool(clip),
             progress=lambda step: status.update(step),
         )
     for artefact in bundle.manifest.artefacts:

@@ -6,20 +6,19 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal, get_args
 
-import numpy as np
-
-from svf_edge.program import Trace
-
 Density = Literal["auto", "event", "dense"]
 DENSITIES: tuple[Density, ...] = get_args(Density)
 """In the order of the core's `svf_density`. A density never changes a result."""
 
-NO_RATES: Mapping[str, float] = MappingProxyType({})
+Rates = Mapping[str, float]
+"""Spikes per neuron and step by LIF name, all levels counted, as measured on typical clips."""
+
+NO_RATES: Rates = MappingProxyType({})
 
 EVENT_BELOW = 0.05
 DENSE_ABOVE = 0.5
-"""Spikes per neuron and step, all levels counted. Where adding rows and multiplying everything cost the same depends
-on the device: between these two it finds out itself, tile by tile."""
+"""Spikes per neuron and step. Where adding rows and multiplying everything cost the same depends on the device: between
+these two it finds out itself, tile by tile."""
 
 
 def choose(spikes_per_neuron: float | None) -> Density:
@@ -27,9 +26,3 @@ def choose(spikes_per_neuron: float | None) -> Density:
     if spikes_per_neuron is None or EVENT_BELOW <= spikes_per_neuron <= DENSE_ABOVE:
         return "auto"
     return "event" if spikes_per_neuron < EVENT_BELOW else "dense"
-
-
-def mean_spikes(traces: list[Trace]) -> Mapping[str, float]:
-    """Spikes per neuron and step of every LIF, over all of `traces`."""
-    layers = traces[0].spikes if traces else ()
-    return {layer: float(np.mean([trace.spikes[layer].mean() for trace in traces])) for layer in layers}

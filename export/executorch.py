@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from svf_edge.errors import MissingPackage
+from svf_edge.export.density import NO_RATES, Rates
 from svf_edge.export.torch_graph import TorchDialect, build_module
 from svf_edge.files import atomic_write
 from svf_edge.program import Program
@@ -16,7 +17,12 @@ from svf_edge.program.stream import state_tensors
 
 
 def export_executorch(
-    program: Program, dialect: TorchDialect, path: str | Path, taps: bool = False, stream: bool = False
+    program: Program,
+    dialect: TorchDialect,
+    path: str | Path,
+    taps: bool = False,
+    stream: bool = False,
+    rates: Rates = NO_RATES,
 ) -> None:
     """Write `program` to `path` as an ExecuTorch program with the one method `forward`.
 
@@ -28,7 +34,7 @@ def export_executorch(
     import torch
 
     program = program.for_steps(1) if stream else program
-    module = build_module(program, dialect, taps, stream=stream).eval()
+    module = build_module(program, dialect, taps, stream=stream, rates=rates).eval()
     with _quiet():
         try:
             from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner

@@ -16,21 +16,26 @@ What is left alone, and why:
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from svf_edge.export.density import NO_RATES, Density, Rates, choose
 from svf_edge.program import Add, Attention, Conv, Lif, Node, Program
 from svf_edge.program.ir import sources
 
 
 @dataclass(frozen=True, eq=False)
 class ConvLif:
-    """`lif` of `conv`, or of `add`, which adds the tensor `residual` to `conv`. `sum` names what the LIF reads, where
-    others read it as well, so that it has to be kept."""
+    """`lif` of `conv`, or of `add`, which adds the tensor `residual` to `conv`.
+
+    `sum` names what the LIF reads, where others read it as well, so that it has to be kept. `density` is how the
+    convolution is to be computed, if it reads spikes.
+    """
 
     conv: Conv
     lif: Lif
     add: Add | None = None
     sum: str | None = None
+    density: Density = "auto"
 
     @property
     def residual(self) -> str | None:
@@ -61,8 +66,11 @@ class AttentionLif:
 Step = Node | ConvLif | AttentionLif
 
 
-def fuse(program: Program) -> tuple[Step, ...]:
-    """The steps of `program` in an order in which they can run; together they compute each of its nodes once."""
+def fuse(program: Program, rates: Rates = NO_RATES) -> tuple[Step, ...]:
+    """The steps of `program` in an order in which they can run; together they compute each of its nodes once.
+
+    `rates` say in which density convolutions on spikes are to be computed.
+    """
     by_name = {node.name: node for node in program.nodes}
     reads = Counter(name for node in program.nodes for name in sources(node))
     reads.update(output.source for output in program.outputs)
@@ -72,6 +80,8 @@ def fuse(program: Program) -> tuple[Step, ...]:
         step = _step(lif, by_name, reads, inside)
         if step is None:
             continue
+        if isinstance(step, ConvLif):
+            step = replace(step, density=choose(rates.get(step.conv.source)))
         inside.update(node.name for node in step.nodes)
         # A sum must wait for its residual, while a convolution runs where it stood: others may read its sum before
         # the LIF's own turn comes.

@@ -8,7 +8,7 @@ delegate can take it. Neither rounds anywhere but where docs/contract.md says so
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from svf_edge.contract import INT8_MAX
-from svf_edge.export.density import DENSITIES, NO_RATES, choose
+from svf_edge.export.density import DENSITIES, NO_RATES, Rates
 from svf_edge.export.fusion import AttentionLif, ConvLif, fuse
 from svf_edge.export.levels import check_levels
 from svf_edge.packing import pack_weights
@@ -38,12 +38,11 @@ def build_module(
     taps: bool = False,
     *,
     stream: bool = False,
-    rates: Mapping[str, float] = NO_RATES,
+    rates: Rates = NO_RATES,
 ) -> nn.Module:
     """`program` as a module from uint8 frames `[T, C, H, W]` to a tuple of tensors.
 
-    `packed` computes the steps of `svf_edge.export.fusion`, its convolutions in the density that suits `rates`, spikes
-    per neuron and step by LIF name; a density changes no result.
+    `packed` computes the steps of `svf_edge.export.fusion`, its convolutions in the density that suits `rates`.
 
     The tuple holds the outputs in program order, int32 `[T, C, H, W]`. With `taps` the spikes of every LIF follow, in
     the order of `program.lifs`: int32 words `[T, H, W, ceil(C / 32)]` for `packed` (with an axis of planes in front
@@ -107,14 +106,13 @@ class _ProgramModule(nn.Module):
 class PackedModule(_ProgramModule):
     """The `packed` dialect: `[T, H, W, C]` integers, spikes as int32 words over channels, operators `svf::*`."""
 
-    def __init__(self, program: Program, taps: bool, rates: Mapping[str, float]) -> None:
+    def __init__(self, program: Program, taps: bool, rates: Rates) -> None:
         check_levels(program)
         prove(program, "int32")
         from svf_edge.export import ops  # noqa: F401  registers torch.ops.svf, which needs the native library
 
         super().__init__(program, taps, False)
-        self._steps = fuse(program)
-        self._rates = rates
+        self._steps = fuse(program, rates)
         for node in program.nodes:
             match node:
                 case Conv():
@@ -162,8 +160,7 @@ class PackedModule(_ProgramModule):
         keep = step.sum is not None
         behind = (residual, *self._neuron(step.lif), keep)
         if zero_point is None:
-            density = DENSITIES.index(choose(self._rates.get(step.conv.source)))
-            spikes, total = torch.ops.svf.spike_conv2d_lif(*arguments, *behind, density)
+            spikes, total = torch.ops.svf.spike_conv2d_lif(*arguments, *behind, DENSITIES.index(step.density))
         else:
             spikes, total = torch.ops.svf.conv2d_lif(*arguments, zero_point, *behind)
         values[step.lif.name] = spikes

@@ -42,7 +42,9 @@ def demo(
 
     console.print("[bold]2/4[/] export to ONNX, ExecuTorch and TensorRT (the slowest step, a few minutes)")
     with console.status("export") as status:
-        bundle = write_bundle(program, output / "bundle", golden_clips(program.frames, [CLIP]), progress=status.update)
+        bundle = write_bundle(
+            program, output / "bundle", golden_clips(program.frames, [CLIP]), typical=True, progress=status.update
+        )
 
     console.print(f"[bold]3/4[/] parity on {CLIP.name} and noise")
     clips = load_clips(bundle, [CLIP.name, str(CLIP), "noise"], windows=8)

@@ -32,6 +32,7 @@ from svf_edge.export.bundle.manifest import (
 )
 from svf_edge.export.bundle.native import RUNNER, library_name, native_files
 from svf_edge.export.bundle.reader import PROGRAM, Bundle, read_manifest
+from svf_edge.export.density import Rates
 from svf_edge.export.levels import check_levels
 from svf_edge.export.libraries import find_native
 from svf_edge.files import atomic_write, sha256
@@ -58,9 +59,17 @@ class _Draft:
     program: Program
     folder: Path
     form: Form
+    typical: bool  # whether the golden clips show how often the program fires in use
     artefacts: list[Artefact] = field(default_factory=list)
     libraries: list[Library] = field(default_factory=list)
     golden: list[Golden] = field(default_factory=list)
+    fired: list[dict[str, float]] = field(default_factory=list)  # spikes per neuron and step, by clip and LIF
+
+    @property
+    def rates(self) -> Rates:
+        """Means over the golden clips."""
+        layers = self.fired[0] if self.typical and self.fired else ()
+        return {layer: float(np.mean([rates[layer] for rates in self.fired])) for layer in layers}
 
     @property
     def dialects(self) -> tuple[Literal["packed", "portable"], ...]:
@@ -76,10 +85,10 @@ class _Draft:
 
         for dialect in self.dialects:
             path, stream = f"onnx/{dialect}.onnx", self.form == "stream"
-            export_onnx(self.program, dialect, self.folder / path, stream=stream)
+            export_onnx(self.program, dialect, self.folder / path, stream=stream, rates=self.rates)
             tapped = None if stream else f"onnx/{dialect}.tap.onnx"
             if tapped is not None:
-                export_onnx(self.program, dialect, self.folder / tapped, taps=True)
+                export_onnx(self.program, dialect, self.folder / tapped, taps=True, rates=self.rates)
             self.artefacts.append(Artefact(runtime="onnxruntime", dialect=dialect, path=path, tapped=tapped))
 
     def add_executorch(self) -> None:
@@ -88,8 +97,8 @@ class _Draft:
         for dialect in self.dialects:
             path, tapped = f"executorch/{dialect}.pte", f"executorch/{dialect}.tap.pte"
             stream = self.form == "stream"
-            export_executorch(self.program, dialect, self.folder / path, stream=stream)
-            export_executorch(self.program, dialect, self.folder / tapped, taps=True, stream=stream)
+            for file, taps in ((path, False), (tapped, True)):
+                export_executorch(self.program, dialect, self.folder / file, taps, stream, self.rates)
             self.artefacts.append(Artefact(runtime="executorch", dialect=dialect, path=path, tapped=tapped))
 
     def add_tensorrt(self) -> None:
@@ -125,6 +134,7 @@ class _Draft:
         outputs = {f"output:{key}": values for key, values in trace.outputs.items()}
         with atomic_write(self.folder / path) as temporary:
             save_file({"frames": np.ascontiguousarray(clip), **outputs}, temporary)
+        self.fired.append({layer: float(spikes.mean()) for layer, spikes in trace.spikes.items()})
         self.golden.append(Golden(name=name, path=path, source=name, digests=digests))
 
     def manifest(self) -> Manifest:
@@ -165,6 +175,7 @@ def write_bundle(
     form: Form = "clip",
     targets: Sequence[str] | None = None,
     native: Sequence[Path] = (),
+    typical: bool = False,
     progress: Progress = lambda message: None,
 ) -> Bundle:
     """Export `program` for `targets` with golden vectors from `clips`; return the opened bundle.
@@ -177,6 +188,9 @@ def write_bundle(
 
     `native` are folders of native files for devices (`native_files`). The bundle also gets what was built on this
     machine, unless one of them is for its platform.
+
+    `typical` clips are like those that the program will see: how often it fires on them says how packed graphs are to
+    compute each convolution, which changes its time and no result. Others (noise) leave that to the device.
 
     Raises `RangeError` (a carrier could be inexact), `UnsupportedInput` (a clip of another shape), `MissingPackage`
     (a target's exporter is not installed), or `SvfError` when `folder` exists and is not a bundle.
@@ -191,7 +205,7 @@ def write_bundle(
     _check_replaceable(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
-        draft = _Draft(program, Path(scratch) / "bundle", form)
+        draft = _Draft(program, Path(scratch) / "bundle", form, typical)
         draft.folder.mkdir()
         save_program(program, draft.folder / PROGRAM)
         for name, clip in clips.items():

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from svf_edge.errors import MissingPackage
+from svf_edge.export.density import NO_RATES, Rates
 from svf_edge.files import atomic_write
 from svf_edge.program import Program
 
@@ -19,23 +21,31 @@ except ModuleNotFoundError as error:
         raise
     raise MissingPackage("onnx", "onnx") from error
 
-BUILDERS = {"packed": packed_model, "portable": portable_model}
+Dialect = Literal["packed", "portable"]
 
 
-def export_onnx(program: Program, dialect: str, path: str | Path, *, taps: bool = False, stream: bool = False) -> None:
-    """Write `program` as an ONNX file in `dialect` ("packed" or "portable"), atomically.
+def export_onnx(
+    program: Program,
+    dialect: Dialect,
+    path: str | Path,
+    *,
+    taps: bool = False,
+    stream: bool = False,
+    rates: Rates = NO_RATES,
+) -> None:
+    """Write `program` as an ONNX file in `dialect`, atomically.
 
-    With `stream` it is a step of it; `taps` are those of `add_taps`.
+    With `stream` it is a step of it; `taps` are those of `add_taps`, `rates` those of `packed_model`.
 
     Raises `RangeError` when a carrier could be inexact, and `UnsupportedInput` for more levels than the dialect takes
     or a program without a stream form.
     """
     program = program.for_steps(1) if stream else program
-    model = BUILDERS[dialect](program, stream)
+    model = packed_model(program, rates) if dialect == "packed" else portable_model(program, stream)
     if taps:
         add_taps(model, program, dialect, path)
     with atomic_write(path) as temporary:
         onnx.save(model, temporary)
 
 
-__all__ = ["BUILDERS", "add_taps", "export_onnx", "packed_model", "portable_model"]
+__all__ = ["Dialect", "add_taps", "export_onnx", "packed_model", "portable_model"]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from svf_edge.export.density import NO_RATES, Rates
 from svf_edge.export.fusion import AttentionLif, ConvLif, fuse
 from svf_edge.export.levels import check_levels
 from svf_edge.export.onnx.functions import BODY_DOMAIN, DOMAIN, bodies
@@ -19,8 +20,10 @@ from svf_edge.program.ranges import prove
 _ATTENTION = {"hamming": "HammingAttention", "dot": "DotAttention"}
 
 
-def packed_model(program: Program, stream: bool = False) -> onnx.ModelProto:
+def packed_model(program: Program, rates: Rates = NO_RATES) -> onnx.ModelProto:
     """The packed graph of `program`, with function bodies so that it also runs without our library.
+
+    `rates` say in which density convolutions on spikes are to be computed.
 
     Raises `UnsupportedInput` for a LIF of more levels than the operators take, and `RangeError` when the bodies'
     float32 carriers could be inexact.
@@ -29,7 +32,7 @@ def packed_model(program: Program, stream: bool = False) -> onnx.ModelProto:
     prove(program, "float32")
     writer = GraphWriter()
     writer.op("Transpose", [program.frames.name], _rows(program.frames.name), perm=[0, 2, 3, 1])
-    for step in fuse(program):
+    for step in fuse(program, rates):
         match step:
             case ConvLif():
                 _conv_lif(writer, program, step)
@@ -61,7 +64,7 @@ def _conv_lif(writer: GraphWriter, program: Program, step: ConvLif) -> None:
     operator, inputs, attributes = _convolution(writer, program, step.conv)
     neuron, more = _neuron(writer, step.lif)
     if operator == "SpikeConv2d":
-        attributes["density"] = "auto"
+        attributes["density"] = step.density
     residual = [] if step.residual is None else [step.residual]
     writer.ops(
         operator + ("AddLif" if residual else "Lif"),

@@ -4,11 +4,14 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import helper
 
 from svf_edge.errors import BadFile, ContractMismatch, RangeError, SvfError, UnsupportedInput
 from svf_edge.export.bundle import Bundle, write_bundle
 from svf_edge.export.bundle.manifest import MANIFEST
+from svf_edge.export.fusion import ConvLif, fuse
 from svf_edge.packing import digest, pack_spikes
 from svf_edge.program import Program, run
 from tests.programs import loud_program, noise_clip, program_of_many_levels, random_program
@@ -173,3 +176,21 @@ def test_a_failed_proof_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(RangeError, match="layer 'stem'"):
         write_bundle(loud_program(), tmp_path / "b", {}, targets=["onnx"])
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("typical", [False, True])
+def test_typical_clips_choose_how_convolutions_are_computed(program: Program, tmp_path: Path, typical: bool) -> None:
+    """Random thresholds fire too often for rows to be added one by one."""
+    clips = {"noise": noise_clip(program)}
+    bundle = write_bundle(program, tmp_path / "b", clips, targets=["onnx"], typical=typical)
+    rates = {layer: float(spikes.mean()) for layer, spikes in run(program, clips["noise"]).spikes.items()}
+    graph = onnx.load(bundle.path("onnx/packed.onnx")).graph
+    found = {
+        node.output[0]: helper.get_attribute_value(attribute).decode()
+        for node in graph.node
+        for attribute in node.attribute
+        if attribute.name == "density"
+    }
+    steps = [step for step in fuse(program, rates if typical else {}) if isinstance(step, ConvLif)]
+    assert found == {step.lif.name: step.density for step in steps if step.lif.name in found}
+    assert len(found) > 5 and (len(set(found.values())) > 1) == typical

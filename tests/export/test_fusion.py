@@ -11,6 +11,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from svf_edge.export.density import DENSITIES
 from svf_edge.export.fusion import AttentionLif, ConvLif, Step, fuse
 from svf_edge.export.torch_graph import build_module
 from svf_edge.model_store import load_model
@@ -198,3 +199,19 @@ def test_every_lif_of_the_shipped_model_is_fused() -> None:
     steps = fuse(program)
     assert not any(isinstance(step, Lif | Add | Attention) for step in steps)
     assert sum(isinstance(step, ConvLif | AttentionLif) for step in steps) == len(program.lifs)
+
+
+def test_rates_choose_the_density_and_change_no_result() -> None:
+    program = random_program()
+    steps = [step for step in fuse(program) if isinstance(step, ConvLif)]
+    assert {step.density for step in steps} == {"auto"}
+    read = {step.conv.source for step in steps} - {program.frames.name}
+    rates = dict(zip(sorted(read), [0.01, 0.2, 0.9] * len(read), strict=False))
+    fused = [step for step in fuse(program, rates) if isinstance(step, ConvLif)]
+    wanted = {0.01: "event", 0.2: "auto", 0.9: "dense", None: "auto"}
+    assert [step.density for step in fused] == [wanted[rates.get(step.conv.source)] for step in fused]
+    assert {step.density for step in fused} == set(DENSITIES)
+    clip = torch.from_numpy(noise_clip(program))
+    with torch.no_grad():
+        plain, hinted = (build_module(program, "packed", True, rates=r)(clip) for r in ({}, rates))
+    assert all(torch.equal(one, other) for one, other in zip(plain, hinted, strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from onnx.reference import ReferenceEvaluator
 
 from svf_edge.errors import RangeError, UnsupportedInput
 from svf_edge.export.fusion import fuse
-from svf_edge.export.onnx import BUILDERS, export_onnx
+from svf_edge.export.onnx import Dialect, export_onnx, packed_model, portable_model
 from svf_edge.export.onnx.functions import DOMAIN
 from svf_edge.packing import pack_spikes
 from svf_edge.program import Program, run
@@ -33,6 +34,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "two levels, spatial, one step": {"levels": 2, "scope": "spatial", "steps": 1},
 }
 
+BUILDERS: dict[Dialect, Callable[[Program], onnx.ModelProto]] = {"packed": packed_model, "portable": portable_model}
+
 
 def run_graph(model: onnx.ModelProto, program: Program, clip: np.ndarray) -> dict[str, np.ndarray]:
     tapped = onnx.ModelProto()
@@ -45,7 +48,7 @@ def run_graph(model: onnx.ModelProto, program: Program, clip: np.ndarray) -> dic
 
 @pytest.mark.parametrize("dialect", ["packed", "portable"])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_equals_the_reference(variant: str, dialect: str) -> None:
+def test_equals_the_reference(variant: str, dialect: Dialect) -> None:
     program = random_program(**VARIANTS[variant])
     model = BUILDERS[dialect](program)
     clip = noise_clip(program, 5)
@@ -90,7 +93,7 @@ def test_portable_uses_standard_operators_only_and_packed_one_node_a_step(levels
 
 
 @pytest.mark.parametrize("dialect", ["packed", "portable"])
-def test_a_failed_range_proof_leaves_no_file(dialect: str, tmp_path: Path) -> None:
+def test_a_failed_range_proof_leaves_no_file(dialect: Dialect, tmp_path: Path) -> None:
     with pytest.raises(RangeError, match="layer 'stem'"):
         export_onnx(loud_program(), dialect, tmp_path / "x.onnx")
     assert list(tmp_path.iterdir()) == []
