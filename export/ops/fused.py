@@ -36,7 +36,7 @@ def _stage(
 
 def _conv_lif(
     x: Tensor,
-    constants: Sequence[Tensor],
+    constants: tuple[Tensor, Tensor, Tensor],
     stride: Sequence[int],
     padding: Sequence[int],
     groups: int,
