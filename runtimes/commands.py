@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from svf_edge.runtimes.base import Progress
     from svf_edge.runtimes.latency import BenchReport
     from svf_edge.runtimes.parity import ParityReport
+    from svf_edge.runtimes.tracking.measures import Summary
 
 Stored = TypeVar("Stored", bound="BaseModel")
 
@@ -126,6 +127,9 @@ def report(
     bench_result: Annotated[
         Path | None, typer.Option("--bench", help="Result of `svf-edge bench --json`, instead of a new run.")
     ] = None,
+    track_result: Annotated[
+        Path | None, typer.Option("--track", help="Lines of `svf-edge track --json` with this bundle, to show as well.")
+    ] = None,
 ) -> None:
     """Write one self-contained HTML page: parity, latency, sizes, firing rates, frames with the pose drawn.
 
@@ -138,9 +142,11 @@ def report(
     from svf_edge.runtimes.latency import BenchReport, run_bench
     from svf_edge.runtimes.parity import ParityReport, run_parity
     from svf_edge.runtimes.report.page import json_beside
+    from svf_edge.runtimes.tracking.json_lines import read_summary
 
     json_beside(output)  # refuses before the long part
     opened = Bundle.open(bundle)
+    tracked = read_summary(track_result) if track_result is not None else None
     with progress_bar() as progress:
         if parity_result is not None:
             compared = _stored(parity_result, ParityReport)
@@ -151,11 +157,13 @@ def report(
             measured = _stored(bench_result, BenchReport)
         else:
             measured = run_bench(opened, runtime, progress, threads=threads, runs=runs, seconds=seconds)
-    if not publish(opened, compared, measured, output):
+    if not publish(opened, compared, measured, output, tracked):
         raise typer.Exit(1)
 
 
-def publish(bundle: Bundle, parity: ParityReport, bench: BenchReport, output: Path) -> bool:
+def publish(
+    bundle: Bundle, parity: ParityReport, bench: BenchReport, output: Path, tracked: Summary | None = None
+) -> bool:
     """Write the page, print the table, what became of TensorRT, and the page's path; whether all of it passed."""
     from rich.console import Console
 
@@ -163,7 +171,7 @@ def publish(bundle: Bundle, parity: ParityReport, bench: BenchReport, output: Pa
     from svf_edge.runtimes.tables import summary_table
 
     notes = _tensorrt_note(bundle)
-    write_report(bundle, parity, bench, output, notes=notes)
+    write_report(bundle, parity, bench, output, notes=notes, tracked=tracked)
     console = Console(highlight=False, soft_wrap=True)
     console.print(summary_table(parity, bench))
     for line in (*notes, f"report: {output}"):

@@ -17,6 +17,9 @@ from svf_edge.runtimes.parity import ParityReport, RuntimeParity
 from svf_edge.runtimes.report import plots
 from svf_edge.runtimes.report.work import Work, work
 from svf_edge.runtimes.tables import conditions, kilobytes, mebibytes, millions, milliseconds
+from svf_edge.runtimes.tracking.measures import Summary
+from svf_edge.runtimes.tracking.report import rows as tracking_rows
+from svf_edge.runtimes.tracking.report import sentences
 
 if TYPE_CHECKING:
     import jinja2
@@ -37,18 +40,20 @@ def write_report(
     path: str | Path,
     *,
     notes: Sequence[str] = (),
+    tracked: Summary | None = None,
 ) -> None:
     """Write an HTML page to `path` and its JSON beside it (`.json`), each atomically.
 
     The page has its styles, plots and pictures inside and asks for nothing over the network. `notes` are further
-    sentences to show under the summary, such as what a runtime that did not run was seen to do.
+    sentences to show under the summary, such as what a runtime that did not run was seen to do. `tracked` is a run of
+    `svf-edge track` to show.
 
     Raises `MissingPackage` without jinja2 or matplotlib, and `UnsupportedInput` when no runtime was compared,
     a result is of another bundle, or `path` is that of the JSON.
     """
     path = Path(path)
     beside = json_beside(path)
-    for result in (parity, bench):
+    for result in (parity, bench, *((tracked,) if tracked is not None else ())):
         if result.fingerprint != fingerprint(bundle):
             raise UnsupportedInput(
                 f"a result of {result.bundle} is not one of {bundle.folder} as it is now; run it again"
@@ -72,6 +77,7 @@ def write_report(
         card=_card(bundle.manifest.model),
         work=done,
         conditions=conditions(bench),
+        tracked=None if tracked is None else (tracking_rows(tracked), sentences(tracked)),
         measured={variant.runtime: variant for variant in bench.variants},
     )
     document = {
@@ -81,6 +87,7 @@ def write_report(
         "work": done.model_dump(),
         "model": bundle.manifest.model,
         "notes": list(notes),
+        "tracking": None if tracked is None else tracked.model_dump(mode="json"),
     }
     with atomic_write(path) as temporary:
         temporary.write_text(page, encoding="utf-8")

@@ -9,13 +9,26 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from svf_edge.errors import SvfError
+from svf_edge.errors import BadFile, SvfError
+from svf_edge.runtimes.tracking.measures import Summary
 
 if TYPE_CHECKING:
-    from svf_edge.runtimes.tracking.measures import Summary
     from svf_edge.runtimes.tracking.pipeline import Tracked
 
 STDOUT = "-"
+
+
+def read_summary(path: str | Path) -> Summary:
+    """The last line of a finished file. Raises `BadFile` for another one."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        return Summary.model_validate(json.loads(lines[-1])["summary"])
+    except OSError as error:
+        raise BadFile(f"{path}: cannot be read ({error.strerror}); make it with `svf-edge track --json`") from error
+    except (ValueError, LookupError, TypeError) as error:
+        raise BadFile(
+            f"{path}: does not end with the summary of a run; give a finished file of `svf-edge track --json`"
+        ) from error
 
 
 class JsonLines:

@@ -83,7 +83,9 @@ class Summary(Result):
     is drawn)."""
 
     source: str
-    model: str
+    bundle: str
+    fingerprint: str
+    """Of the bundle, as in other results."""
     runtime: str
     threads: int
     smoothing: Mapping[str, float] | None

@@ -9,12 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import current_thread, main_thread
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from svf_edge.errors import SvfError
+from svf_edge.runtimes.base import fingerprint
 from svf_edge.runtimes.tracking.capture import Capture, Taken
 from svf_edge.runtimes.tracking.crop import Box
 from svf_edge.runtimes.tracking.measures import Glance, Meter, Summary
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from svf_edge.runtimes.tracking.page import LivePage
     from svf_edge.runtimes.tracking.recorder import Recorder
     from svf_edge.runtimes.tracking.tracker import PoseTracker
-    from svf_edge.runtimes.tracking.window import Window
 
 END, INTERRUPTED, CLOSED = "end of the source", "interrupted", "window closed"
 _GLANCE_EVERY = 0.25
@@ -59,11 +59,21 @@ class Tracked:
         }
 
 
+class Screen(Protocol):
+    """What shows drawn frames."""
+
+    def show(self, pixels: NDArray[np.uint8]) -> bool:
+        """Show RGB uint8 `[H, W, 3]`; False once the user wants no more."""
+
+    def close(self) -> None:
+        """Let go of the screen."""
+
+
 @dataclass
 class Outputs:
     """Where results go; all of it may be absent."""
 
-    window: Window | None = None
+    window: Screen | None = None
     record: Recorder | None = None
     json: JsonLines | None = None
     page: LivePage | None = None
@@ -184,7 +194,8 @@ class Run:
         numbers: Mapping[str, Any] = self.meter.numbers()
         return Summary(
             source=source.name,
-            model=str(tracker.bundle.folder),
+            bundle=str(tracker.bundle.folder),
+            fingerprint=fingerprint(tracker.bundle),
             runtime=tracker.runtime,
             threads=self.threads,
             smoothing=None if self.smoothing is None else vars(self.smoothing),
