@@ -57,26 +57,26 @@ class StampedCamera(Source):
         """`pictures` are RGB `[H, W, 3]` of one even size, fewer than 2^BITS; they come round and round."""
         self.name = f"stamped camera, {rate:.0f} Hz"
         self.captured = [0.0] * len(pictures)
-        self._rate, self._count = rate, round(seconds * rate)
+        self._rate, self._seconds = rate, seconds
         self._stream = _encoded(pictures)
 
     def frames(self) -> Iterator[Frame]:
-        """Wait until the next picture is due, take its time, decode it."""
-        began = time.perf_counter()
+        """Wait until the next picture is due, take its time, decode it. It never hurries to make up for lost time."""
+        began = due = time.perf_counter()
         number = 0
-        while number < self._count:
+        while True:
             with av.open(io.BytesIO(self._stream)) as video:
                 for packet in video.demux(video.streams.video[0]):
-                    due = began + number / self._rate
                     time.sleep(max(due - time.perf_counter(), 0))
                     captured = time.perf_counter()
+                    if captured - began >= self._seconds:
+                        return
+                    due = max(due + 1 / self._rate, captured)
                     for decoded in packet.decode():
                         pixels = decoded.to_ndarray(format="rgb24")
                         self.captured[number % len(self.captured)] = captured
-                        yield Frame(number, pixels, due - began, captured, 1e3 * (time.perf_counter() - captured))
+                        yield Frame(number, pixels, captured - began, captured, 1e3 * (time.perf_counter() - captured))
                         number += 1
-                    if number >= self._count:
-                        return
 
 
 class StampedScreen:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -39,9 +40,12 @@ def test_a_number_comes_back_and_a_covered_one_is_noticed() -> None:
 
 def test_numbers_survive_the_codec_and_come_in_order() -> None:
     pictures = still(stamped(CLIP)[0], 3.0, 40)
-    frames = list(StampedCamera(pictures, 2000, 0.05).frames())
+    frames = list(islice(StampedCamera(pictures, 2000, 60).frames(), 100))
     assert [read_stamp(frame.pixels) for frame in frames] == [*range(40), *range(40), *range(20)]
     assert [frame.number for frame in frames] == list(range(100))
+    began = time.perf_counter()
+    few = list(StampedCamera(pictures, 50, 0.5).frames())
+    assert time.perf_counter() - began >= 0.5 and 1 <= len(few) <= 26
 
 
 @pytest.mark.parametrize("slow", [0.02, 0.05])
@@ -55,5 +59,4 @@ def test_the_age_on_the_screen_is_that_of_the_picture_shown(slow: float) -> None
             own = 1e3 * (time.perf_counter() - taken.frame.arrived)
             assert screen.ages_ms[-1] == pytest.approx(own, abs=5)
     assert capture.dropped > 0 and screen.unreadable == 0
-    assert len(screen.ages_ms) + capture.dropped == 100
     assert min(screen.ages_ms) >= 1e3 * slow
