@@ -35,7 +35,7 @@ def export_executorch(
 
     program = program.for_steps(1) if stream else program
     module = build_module(program, dialect, taps, stream=stream, rates=rates).eval()
-    with _quiet():
+    with quiet():
         try:
             from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
             from executorch.exir import to_edge_transform_and_lower
@@ -53,7 +53,7 @@ def export_executorch(
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Hide warnings that the export stack raises about its own packages; errors still show."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)

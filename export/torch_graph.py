@@ -313,7 +313,7 @@ class PortableModule(_ProgramModule):
     def _attention(self, node: Attention, values: dict[str, Tensor]) -> Tensor:
         query, key, value = (values[name] for name in (node.query, node.key, node.value))
         if node.scope != "causal":
-            return _attend(node, query, key, value)
+            return attend(node, query, key, value)
         state = self.state.get(node.name)
 
         def seen(summaries: Tensor) -> Tensor:
@@ -324,7 +324,7 @@ class PortableModule(_ProgramModule):
             values[state.given] = summaries.transpose(1, 2).contiguous().to(torch.int32)
             return summaries + values[state.taken].to(torch.float32).transpose(1, 2)
 
-        return _attend(node, query, key, value, seen)
+        return attend(node, query, key, value, seen)
 
 
 def _per_channel(values: NDArray[np.int32]) -> NDArray[np.float32]:
@@ -332,7 +332,7 @@ def _per_channel(values: NDArray[np.int32]) -> NDArray[np.float32]:
     return values.astype(np.float32).reshape(1, -1, 1, 1)
 
 
-def _attend(
+def attend(
     node: Attention, query: Tensor, key: Tensor, value: Tensor, seen: Callable[[Tensor], Tensor] = lambda own: own
 ) -> Tensor:
     """Attention on channel-major tokens, `O^T = (V K'^T) Q'^T` per head and group; `seen` may replace `V K'^T`."""

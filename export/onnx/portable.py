@@ -35,7 +35,7 @@ def portable_model(program: Program, stream: bool = False) -> onnx.ModelProto:
             case Lif():
                 unrolled_lif(writer, program, node, state.get(node.name))
             case Attention():
-                _attention(writer, program, node, state.get(node.name))
+                attention_product(writer, program, node, state.get(node.name))
     for output in program.outputs:
         writer.op("Cast", [output.source], output.name, to=TensorProto.INT32)
     handed_on = {tensor.taken: (tensor.given, tensor.shape) for tensor in state.values()}
@@ -123,7 +123,8 @@ def unrolled_lif(writer: GraphWriter, program: Program, node: Lif, state: StateT
         _give_back(writer, state, membrane)
 
 
-def _attention(writer: GraphWriter, program: Program, node: Attention, state: StateTensor | None) -> None:
+def attention_product(writer: GraphWriter, program: Program, node: Attention, state: StateTensor | None = None) -> None:
+    """`node` as matrix products on float32 `[T, C, H, W]`, exact within the range proof."""
     steps, channels, height, width = program.types[node.name].shape
     space = height * width
     # Channels before tokens, as convolutions leave them: O^T = (V K^T) Q per head, shapes [G, heads, d, N].
