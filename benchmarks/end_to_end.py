@@ -1,135 +1,150 @@
-"""The shipped network on the shipped clip: our packed operators against float32 and int8, all in ONNX Runtime.
+"""A whole network on a clip: our packed operators against the alternatives, all in one process.
 
-    python -m benchmarks.end_to_end
+    python -m benchmarks.end_to_end shipped|10|20
 
-All variants run in one process and take short turns, so that they share every condition of the machine. Medians are
-compared. The result file holds the raw samples and the load of the machine before them.
+`shipped` is the shipped network; 10 and 20 are the published 15M size at 224 x 224 that fires at so many percent.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
-import time
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from functools import partial
-from importlib.metadata import version
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
-import onnx
-import onnxruntime
 import typer
-from numpy.typing import NDArray
-from rich.progress import track
 
 from benchmarks.float_twin import float_twin
 from benchmarks.int8_twin import int8_twin
-from svf_edge.data.video import iter_clips
-from svf_edge.export.libraries import find_library
+from benchmarks.networks import Network, shipped, size_15m
+from benchmarks.torch_twin import TorchTwin
+from benchmarks.turns import RESULTS, Pace, Run, Variant, check, conditions, onnx_variant, take_turns
+from benchmarks.xnnpack_twin import xnnpack_twin
+from svf_edge.export.executorch import export_executorch
 from svf_edge.export.onnx import packed_model, portable_model
-from svf_edge.export.ops.library import current_isa
-from svf_edge.files import write_text
-from svf_edge.model_store import load_model
-from svf_edge.program import Program, run
-from svf_edge.program.freeze import freeze
-from svf_edge.runtimes.machine import machine
-from svf_edge.shipped import CHECKPOINT, CLIP
+from svf_edge.files import sha256, write_text
+from svf_edge.shipped import CLIP
 
-RESULT = Path(__file__).parent / "results" / "end_to_end.json"
-WARM_UP = 10
-RUNS = 30
+CACHE = Path("out/benchmarks/graphs")
+CALIBRATION = 4
+"""Clips that the int8 tool chains calibrate on."""
 
-Run = Callable[[], NDArray[np.int32]]
+Choice = Literal["shipped", "10", "20"]
 
 
-def session(model: onnx.ModelProto, clip: NDArray[np.uint8], threads: int, library: Path | None = None) -> Run:
-    """A run of `model` on `clip` in a session of its own; denormals are flushed, which favours float networks."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.set_denormal_as_zero", "1")
-    if library is not None:
-        options.register_custom_ops_library(str(library))
-    made = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return lambda: made.run(None, {"frames": clip})[0]
-
-
-def take_turns(sessions: Mapping[str, Callable[[], Run]], turns: int, label: str) -> dict[str, list[list[float]]]:
-    """Milliseconds of `RUNS` runs of every variant in each of `turns` turns.
-
-    A turn opens a session, warms up, measures and lets it go, so that no idle session's threads use the machine.
-    """
-    samples: dict[str, list[list[float]]] = {name: [] for name in sessions}
-    for _ in track(range(turns), label):
-        for name, open_session in sessions.items():
-            go = open_session()
-            for _ in range(WARM_UP):
-                go()
-            turn = []
-            for _ in range(RUNS):
-                start = time.perf_counter_ns()
-                go()
-                turn.append((time.perf_counter_ns() - start) / 1e6)
-            samples[name].append(turn)
-    return samples
-
-
-def measure(program: Program, clips: Sequence[NDArray[np.uint8]], turns: int) -> dict[str, Any]:
-    """Cases of one and two threads. Raises `SystemExit` when a packed or portable output is not exact."""
-    clip = clips[0]
-    trace = run(program, clip)
-    (expected,) = trace.outputs.values()
+def variants(network: Network, threads: int, *, compiled: bool) -> dict[str, Variant]:
+    """Every way of running `network` on its first clip. `compiled` adds torch's compiler, minutes of preparation."""
+    program, clips = network.program, network.clips[:CALIBRATION]
+    inputs = {program.frames.name: clips[0]}
     twin = float_twin(program)
-    models = {
-        "fp32": twin,
-        "int8 QDQ": int8_twin(twin, clips),
-        "portable": portable_model(program),
-        "packed": packed_model(program),
+    found = {
+        "fp32": onnx_variant(twin, inputs, threads),
+        "int8 QDQ": onnx_variant(int8_twin(twin, clips), inputs, threads),
+        "XNNPACK fp32": _executorch(network, "float", threads),
+        "XNNPACK int8": _executorch(network, "int8", threads),
+        "portable": onnx_variant(portable_model(program), inputs, threads, exact=True),
+        "packed": onnx_variant(packed_model(program), inputs, threads, ours=True, exact=True),
+        "packed, ExecuTorch": _executorch(network, "packed", threads),
     }
+    if compiled:
+        found["torch compiled"] = _compiled(network, threads)
+    return found
+
+
+def _executorch(network: Network, form: Literal["float", "int8", "packed"], threads: int) -> Variant:
+    """A `.pte` of `network`, exported once: the tool chain takes minutes for large graphs."""
+    from svf_edge.runtimes.executorch import ExecuTorchSession
+
+    CACHE.mkdir(parents=True, exist_ok=True)
+    path = CACHE / f"{_digest(network)}-{form}.pte"
+    if form == "packed":  # exported anew: it is quick, and changes with the exporter
+        path = path.with_name(f"packed-{threads}.pte")
+        export_executorch(network.program, "packed", path)
+    elif not path.is_file():
+        xnnpack_twin(network.program, network.clips[:CALIBRATION], path, "none" if form == "float" else "convolutions")
+
+    @contextmanager
+    def opened() -> Iterator[Run]:
+        with ExecuTorchSession(path, threads=threads) as session:
+            yield lambda: session.run(network.clips[0])[0]
+
+    return Variant(opened, exact=form == "packed")
+
+
+def _compiled(network: Network, threads: int) -> Variant:
+    """The float network through torch's compiler (inductor), which needs a C++ compiler."""
+    import torch
+
+    module = torch.compile(TorchTwin(network.program).eval().to(memory_format=torch.channels_last))
+    frames = torch.from_numpy(network.clips[0])
+
+    @contextmanager
+    def opened() -> Iterator[Run]:
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        torch.set_flush_denormal(True)
+        try:
+            with torch.inference_mode():
+                yield lambda: module(frames).numpy()
+        finally:
+            torch.set_num_threads(before)
+
+    return Variant(opened)
+
+
+def _digest(network: Network) -> str:
+    """Of the network and of what makes alternatives from it."""
+    sources = [Path(__file__).with_name(f"{name}.py") for name in ("float_network", "torch_twin", "xnnpack_twin")]
+    made = [hashlib.sha256(float_twin(network.program).SerializeToString()).hexdigest(), *map(sha256, sources)]
+    return hashlib.sha256("".join(made).encode()).hexdigest()[:16]
+
+
+def measure(network: Network, threads: Sequence[int], pace: Pace, *, compiled: bool) -> dict[str, Any]:
+    """One case a number of threads. Raises `SystemExit` when an exact variant is not."""
+    (expected,) = network.outputs.values()
     cases = []
-    for threads in (1, 2):
-        sessions = {
-            name: partial(session, model, clip, threads, find_library("svf_ort") if name == "packed" else None)
-            for name, model in models.items()
-        }
-        for name in ("packed", "portable"):
-            if not np.array_equal(sessions[name]()(), expected):
-                raise SystemExit(f"{name}: outputs differ from the reference; a time would be worthless")
-        samples = take_turns(sessions, turns, f"{threads} thread{'s' if threads > 1 else ''}")
-        cases.append({"threads": threads, "samples_ms": samples})
-    spikes = sum(int(values.sum()) for values in trace.spikes.values())
-    return {"spikes_per_neuron": spikes / sum(values.size for values in trace.spikes.values()), "cases": cases}
+    for count in threads:
+        chosen = variants(network, count, compiled=compiled)
+        check(chosen, expected)
+        samples = take_turns(chosen, pace, f"{network.name}, {count} thread{'s' if count > 1 else ''}")
+        cases.append({"threads": count, "samples_ms": samples})
+    return {
+        "model": network.name,
+        "frames": list(network.program.frames.shape),
+        "spikes_per_neuron": network.spikes_per_neuron,
+        "clip": CLIP.name,
+        "cases": cases,
+    }
+
+
+def run(which: Choice, output: Path, turns: int) -> None:
+    """Measure `which` network and write the result file."""
+    before = conditions("onnxruntime", "executorch", "torch")
+    if which == "shipped":
+        result = measure(shipped(), (1, 2), Pace(turns), compiled=True)
+    else:
+        network = size_15m(int(which) / 100)
+        result = measure(network, (1, 2), Pace(max(turns // 2, 2), runs=8, warm_up=2), compiled=False)
+    write_text(output, json.dumps({**before, **result}, indent=1) + "\n")
+    for case in result["cases"]:
+        medians = {name: float(np.median(np.concatenate(turns))) for name, turns in case["samples_ms"].items()}
+        print(case["threads"], {name: f"{value:.2f} ms" for name, value in medians.items()})
 
 
 def main(
-    turns: Annotated[int, typer.Option(min=2, help=f"Turns of {RUNS} runs for every variant.")] = 10,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Result file.")] = RESULT,
+    which: Annotated[Choice, typer.Argument(help="The shipped network, or the 15M size firing at 10 or 20 percent.")],
+    turns: Annotated[int, typer.Option(min=2, help="Turns of every variant.")] = 8,
 ) -> None:
-    """Measure and write the result file. Example: python -m benchmarks.end_to_end --turns 20"""
-    model, meta = load_model(CHECKPOINT)
-    program = freeze(model, meta=meta)
-    steps, _, height, width = program.frames.shape
-    clips = list(iter_clips(CLIP, steps, (height, width)))
-    result = {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": machine().model_dump(mode="json"),
-        "versions": {name: version(name) for name in ("svf-edge", "onnxruntime", "numpy")},
-        "load_before": os.getloadavg(),
-        "kernels": current_isa(),
-        "model": model.config.size,
-        "frames": list(program.frames.shape),
-        "clip": CLIP.name,
-        **measure(program, clips, turns),
-    }
-    write_text(output, json.dumps(result, indent=1) + "\n")
-    for case in result["cases"]:
-        medians = {name: float(np.median(values)) for name, values in case["samples_ms"].items()}
-        print(case["threads"], {name: f"{value:.2f} ms" for name, value in medians.items()})
-    print(output)
+    """Measure and write the result file. Example: python -m benchmarks.end_to_end shipped --turns 20"""
+    run(which, RESULTS / f"{result_name(which)}.json", turns)
+
+
+def result_name(which: Choice) -> str:
+    """Name of the result file."""
+    return "end_to_end" if which == "shipped" else f"published_{which}"
 
 
 if __name__ == "__main__":
