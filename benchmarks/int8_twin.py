@@ -10,6 +10,7 @@ import logging
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -17,23 +18,27 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-Clip = NDArray[np.uint8]
+Feed = dict[str, NDArray[Any]]
 
 
-class Clips(CalibrationDataReader):
-    """Hands clips to the calibrator one by one."""
+class Feeds(CalibrationDataReader):
+    """Hands inputs by name to the calibrator one by one."""
 
-    def __init__(self, clips: Sequence[Clip]) -> None:
-        self._clips = iter(clips)
+    def __init__(self, feeds: Sequence[Feed]) -> None:
+        self._feeds = iter(feeds)
 
-    def get_next(self) -> dict[str, Clip] | None:
-        """The next clip, or None when there is no more."""
-        clip = next(self._clips, None)
-        return None if clip is None else {"frames": clip}
+    def get_next(self) -> Feed | None:
+        """The next inputs, or None when there are no more."""
+        return next(self._feeds, None)
 
 
-def int8_twin(model: onnx.ModelProto, clips: Sequence[Clip]) -> onnx.ModelProto:
+def int8_twin(model: onnx.ModelProto, clips: Sequence[NDArray[np.uint8]]) -> onnx.ModelProto:
     """`model` (a float twin) in int8 QDQ form, calibrated on `clips` uint8 `[T, C, H, W]`."""
+    return quantised(model, [{"frames": clip} for clip in clips])
+
+
+def quantised(model: onnx.ModelProto, feeds: Sequence[Feed]) -> onnx.ModelProto:
+    """Any float `model` in int8 QDQ form, calibrated on `feeds`."""
     logging.getLogger().setLevel(logging.ERROR)  # the tool reports every initialiser it leaves alone
     with tempfile.TemporaryDirectory() as folder:
         source, prepared, result = (str(Path(folder) / name) for name in ("float.onnx", "prepared.onnx", "int8.onnx"))
@@ -42,7 +47,7 @@ def int8_twin(model: onnx.ModelProto, clips: Sequence[Clip]) -> onnx.ModelProto:
         quantize_static(
             prepared,
             result,
-            Clips(clips),
+            Feeds(feeds),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv", "MatMul"],
             per_channel=True,

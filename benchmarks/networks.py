@@ -163,7 +163,7 @@ def tuned(program: Program, clip: Clip, rate: float) -> Program:
 def _scaled(node: Conv, x: Int64) -> Conv:
     raw = dataclasses.replace(node, bias=np.zeros_like(node.bias), shift=np.zeros_like(node.shift), out="fixed")
     wanted = INNER_SPREAD if node.out == "int8" else SPREAD
-    spread = max(float(_conv(raw, x).std()), 1.0)
+    spread = max(float(convolve(raw, x).std()), 1.0)
     shift = round(np.log2(spread / wanted))
     half = (1 << shift) >> 1 if shift > 0 else 0
     return dataclasses.replace(node, bias=np.full_like(node.bias, half), shift=np.full_like(node.shift, shift))
@@ -203,11 +203,11 @@ def _raise(name: str, offset: int, nodes: dict[str, Node], values: dict[str, Int
 
 
 def _node(node: Node, values: Mapping[str, Int64]) -> Int64:
-    return _conv(node, values[node.source]) if isinstance(node, Conv) else interpret.evaluate(node, values)
+    return convolve(node, values[node.source]) if isinstance(node, Conv) else interpret.evaluate(node, values)
 
 
-def _conv(node: Conv, x: Int64) -> Int64:
-    """As the reference's, in a hundredth of the time: float32 holds these sums exactly within the range proof."""
+def convolve(node: Conv, x: Int64) -> Int64:
+    """The reference's convolution in a hundredth of its time: float32 is exact within the range proof."""
     floats, weight = (torch.from_numpy(v.astype(np.float32)) for v in (x, node.weight))
     sums = functional.conv2d(floats, weight, None, node.stride, node.padding, 1, node.groups).numpy().astype(np.int64)
     bias, shift = (v.astype(np.int64)[:, None, None] for v in (node.bias, node.shift))
