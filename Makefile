@@ -41,8 +41,7 @@ format: setup ## Format Python and C++
 bench: setup ## Run the benchmarks, write their result files, and generate the documents that show them
 	$(BIN)/svf-edge demo -o $(OUT)/demo
 	$(BIN)/python -m benchmarks.demo $(OUT)/demo/report.json
-	$(BIN)/python -m benchmarks.end_to_end
-	$(BIN)/python -m benchmarks.documents
+	$(BIN)/python -m benchmarks
 
 setup: $(VENV)/.native ## Make .venv with everything in it and build the native libraries
 

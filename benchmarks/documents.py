@@ -2,87 +2,29 @@
 
     python -m benchmarks.documents [--check]
 
-A generated part stands between `<!-- generated: NAME -->` and `<!-- end -->`. `--check` writes nothing and fails when
-a part is out of date.
+A generated part stands between `<!-- generated: NAME -->` and `<!-- end -->`; plots are files in `docs/plots`.
+`--check` writes nothing and fails when a part or a plot is out of date.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
+from benchmarks import plots, speed_tables
+from benchmarks.results import NotMeasured, load
 from svf_edge.files import write_text
-from svf_edge.runtimes.latency import NOISY_TAIL, NOISY_VARIATION, Distribution
 
 ROOT = Path(__file__).parents[1]
-RESULTS = Path(__file__).parent / "results"
 DOCUMENTS = ("README.md", "docs/benchmarks.md", "docs/calibration.md", "docs/experiments.md")
-
-
-def _load(name: str) -> dict[str, Any]:
-    return dict(json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")))
-
-
-def _distributions(case: Mapping[str, Any]) -> dict[str, Distribution]:
-    return {
-        name: Distribution.of([run for turn in turns for run in turn]) for name, turns in case["samples_ms"].items()
-    }
-
-
-def _soundness(stats: Distribution) -> str:
-    """A verdict on the measurement itself, by the rule of `svf-edge bench`."""
-    return "noisy" if stats.variation > NOISY_VARIATION or stats.p99 > NOISY_TAIL * stats.p50 else "good"
-
-
-def headline() -> str:
-    """One sentence with the paired ratio on one thread."""
-    result = _load("end_to_end")
-    case = next(case for case in result["cases"] if case["threads"] == 1)
-    stats = _distributions(case)
-    packed, fp32, int8 = (stats[name].p50 for name in ("packed", "fp32", "int8 QDQ"))
-    worst = "noisy" if "noisy" in map(_soundness, stats.values()) else "good"
-    return (
-        f"On one thread of an {result['machine']['cpu']}, ONNX Runtime with the packed operators runs the shipped "
-        f"`{result['model']}` network in **{packed:.1f} ms** for {result['frames'][0]} frames: "
-        f"**{fp32 / packed:.1f} times faster** than ONNX Runtime runs the same network in float32 ({fp32:.1f} ms), and "
-        f"{int8 / packed:.1f} times faster than its own int8 form of it ({int8:.1f} ms). Medians of "
-        f"{stats['fp32'].count} runs in turns on the shipped clip, {result['spikes_per_neuron']:.2f} "
-        f"spikes per neuron and frame; the measurement judged itself {worst}."
-    )
-
-
-def table() -> str:
-    """Medians and tails of every variant and thread count."""
-    result = _load("end_to_end")
-    lines = [
-        "| threads | variant | p50 ms | p90 ms | p99 ms | vary | measurement | against fp32 |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for case in result["cases"]:
-        distributions = _distributions(case)
-        for name, stats in distributions.items():
-            lines.append(
-                f"| {case['threads']} | {name} | {stats.p50:.2f} | {stats.p90:.2f} | {stats.p99:.2f} | "
-                f"{stats.variation:.0%} | {_soundness(stats)} | {distributions['fp32'].p50 / stats.p50:.2f}x |"
-            )
-    machine, versions = result["machine"], result["versions"]
-    lines += [
-        "",
-        f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}; kernels {result['kernels']}; onnxruntime "
-        f"{versions['onnxruntime']}; {result['date']}; {result['spikes_per_neuron']:.2f} spikes per neuron and "
-        f"frame; load average {result['load_before'][0]:.1f} before the measurement.",
-    ]
-    return "\n".join(lines)
 
 
 def demo() -> str:
     """The demo's table."""
-    result = _load("demo")
+    result = load("demo")
     lines = [
         "| runtime | spikes compared | differing | outputs | p50 ms | p90 ms | p99 ms | file kB | peak MiB |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -101,7 +43,7 @@ def demo() -> str:
 
 def calibration() -> str:
     """What integers cost the shipped model."""
-    result = _load("calibration")
+    result = load("calibration")
     lines = [
         "| weights | PCK@0.1 | PCK@0.2 | MPJPE px | firing rate | stored kB | seconds to calibrate |",
         "|---|---|---|---|---|---|---|",
@@ -125,7 +67,7 @@ def calibration() -> str:
 
 def study(group: str) -> str:
     """The runs of one group beside the network they differ from: means over seeds, and the seeds' least and most."""
-    result = _load("study")
+    result = load("study")
     base = [run for run in result["runs"] if run["variant"] == result["base"]]
     runs = [run for run in result["runs"] if run["group"] == group and run["variant"] != result["base"]]
     lines = [
@@ -152,8 +94,19 @@ def _spread(values: Sequence[float]) -> str:
 
 PARTS: Mapping[str, Callable[[], str]] = {
     "demo": demo,
-    "headline": headline,
-    "end_to_end": table,
+    "headline": speed_tables.headline,
+    **{name: partial(speed_tables.end_to_end, name) for name in ("end_to_end", "published_10", "published_20")},
+    **{
+        part.__name__: part
+        for part in (
+            speed_tables.convolutions,
+            speed_tables.other_kernels,
+            speed_tables.roofline,
+            speed_tables.sweep,
+            speed_tables.scaling,
+            speed_tables.memory,
+        )
+    },
     "calibration": calibration,
     **{f"study_{group}": partial(study, group) for group in ("attention", "twin", "levels", "optimiser", "rate")},
 }
@@ -163,10 +116,18 @@ def render(text: str) -> str:
     """`text` with every generated part made anew. Raises `KeyError` for an unknown part."""
     return re.sub(
         r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)",
-        lambda match: f"{match[1]}{PARTS[match[2]]()}\n{match[3]}",
+        lambda match: f"{match[1]}{_part(match[2])}\n{match[3]}",
         text,
         flags=re.DOTALL,
     )
+
+
+def _part(name: str) -> str:
+    make = PARTS[name]
+    try:
+        return make()
+    except NotMeasured as missing:
+        return f"Not measured yet: there is no `benchmarks/results/{missing}.json`."
 
 
 def main() -> None:
@@ -178,6 +139,11 @@ def main() -> None:
             stale.append(name)
             if "--check" not in sys.argv:
                 write_text(path, render(text))
+    for name in plots.stale():
+        path = plots.FOLDER / f"{name}.svg"
+        stale.append(str(path.relative_to(ROOT)))
+        if "--check" not in sys.argv:
+            write_text(path, plots.draw(name))
     print("out of date: " + ", ".join(stale) if stale else "up to date")
     if stale and "--check" in sys.argv:
         sys.exit(1)

@@ -1,0 +1,107 @@
+"""Plots of docs/benchmarks.md as SVG, from stored results. Each file ends with a digest of what it shows."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.results import RESULTS, Line, NotMeasured, distributions, load
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FOLDER = Path(__file__).parents[1] / "docs" / "plots"
+
+
+def firing_rates(figure: Figure) -> None:
+    """The 15M size over firing rates, with the alternatives as level lines."""
+    result = load("sweep")
+    stats = distributions(result["samples_ms"])
+    axes = figure.subplots()
+    rates = list(result["spikes_per_neuron"])
+    axes.plot([float(rate) for rate in rates], [stats[rate].p50 for rate in rates], "o-", label="packed")
+    for name, style in (("int8 QDQ", "--"), ("fp32", ":")):
+        axes.axhline(stats[name].p50, color="gray", linestyle=style, label=f"ORT {name}")
+    axes.set(xlabel="firing rate, %", ylabel="ms", ylim=(0, None), title=f"{result['model']}, one thread")
+    axes.legend()
+
+
+def scaling(figure: Figure) -> None:
+    """Cost over clip length and over tokens with the fitted lines."""
+    result = load("scaling")
+    for axes, over in zip(figure.subplots(1, 2), ("frames", "tokens"), strict=True):
+        for form, samples in result[over].items():
+            points = {float(number): one.p50 for number, one in distributions(samples).items()}
+            line = Line.fit(points)
+            (drawn,) = axes.plot(list(points), list(points.values()), "o", label=form)
+            ends = [0.0, max(points)]
+            axes.plot(ends, [line.intercept + line.slope * x for x in ends], color=drawn.get_color(), linewidth=1)
+        axes.set(xlabel="frames in a clip" if over == "frames" else "tokens in a clip", ylabel="ms", ylim=(0, None))
+        axes.legend()
+
+
+def convolutions(figure: Figure) -> None:
+    """Speed of the spike convolutions against ONNX Runtime's int8 over firing rates."""
+    rows = load("kernels")["convolutions"]
+    axes = figure.subplots()
+    for name in dict.fromkeys(row["name"] for row in rows):
+        same = [row for row in rows if row["name"] == name]
+        stats = [distributions(row["samples_ms"]) for row in same]
+        rates = [100 * row["rate"] for row in same]
+        (drawn,) = axes.plot(rates, [one["ORT int8"].p50 / one["auto"].p50 for one in stats], "o-", label=name)
+        event = [one["ORT int8"].p50 / one["event"].p50 for one in stats]
+        axes.plot(rates, event, color=drawn.get_color(), linestyle=":")
+    axes.axhline(1.0, color="gray", linewidth=1)
+    axes.set(xlabel="firing rate, %", ylabel="times faster than ORT int8 (dotted: event)", ylim=(0, None))
+    axes.legend(fontsize="small")
+
+
+PLOTS: Mapping[str, tuple[str, Callable[[Any], None], tuple[float, float]]] = {
+    "firing_rates": ("sweep", firing_rates, (6, 3.6)),
+    "scaling": ("scaling", scaling, (9, 3.6)),
+    "convolutions": ("kernels", convolutions, (7, 4)),
+}
+"""File name, result file, drawing, size in inches."""
+
+
+def stale() -> list[str]:
+    """Plots whose file does not show the stored result."""
+    return [name for name in PLOTS if (FOLDER / f"{name}.svg").is_file() and not _fresh(name)] + [
+        name for name in PLOTS if not (FOLDER / f"{name}.svg").is_file() and _measured(name)
+    ]
+
+
+def draw(name: str) -> str:
+    """The SVG of one plot. Raises `NotMeasured`."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    source, drawing, size = PLOTS[name]
+    with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "none", "font.size": 9}):
+        figure = Figure(figsize=size, layout="constrained")
+        drawing(figure)
+        file = io.StringIO()
+        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+    lines = [line.rstrip() for line in file.getvalue().splitlines()]
+    return "\n".join([*lines, _mark(source)]) + "\n"
+
+
+def _mark(source: str) -> str:
+    """A comment that changes with the result file."""
+    try:
+        data = (RESULTS / f"{source}.json").read_bytes()
+    except FileNotFoundError as error:
+        raise NotMeasured(source) from error
+    return f"<!-- {source}.json: {hashlib.sha256(data).hexdigest()} -->"
+
+
+def _measured(name: str) -> bool:
+    return (RESULTS / f"{PLOTS[name][0]}.json").is_file()
+
+
+def _fresh(name: str) -> bool:
+    text = (FOLDER / f"{name}.svg").read_text(encoding="utf-8")
+    return _measured(name) and text.endswith(_mark(PLOTS[name][0]) + "\n")
