@@ -48,7 +48,7 @@ def variants(network: Network, threads: int, *, compiled: bool) -> dict[str, Var
         "XNNPACK fp32": _executorch(network, "float", threads),
         "XNNPACK int8": _executorch(network, "int8", threads),
         "portable": onnx_variant(portable_model(program), inputs, threads, right=right),
-        "packed": onnx_variant(packed_model(program), inputs, threads, ours=True, right=right),
+        "packed": onnx_variant(packed_model(program, rates=network.rates), inputs, threads, ours=True, right=right),
         "packed, ExecuTorch": _executorch(network, "packed", threads, right),
     }
     if compiled:
@@ -66,7 +66,7 @@ def _executorch(
     path = CACHE / f"{_digest(network)}-{form}.pte"
     if form == "packed":  # exported anew: it is quick, and changes with the exporter
         path = path.with_name(f"packed-{threads}.pte")
-        export_executorch(network.program, "packed", path)
+        export_executorch(network.program, "packed", path, rates=network.rates)
     elif not path.is_file():
         xnnpack_twin(network.program, network.clips[:CALIBRATION], path, "none" if form == "float" else "convolutions")
 

@@ -39,8 +39,8 @@ def measure(network: Network, folder: Path) -> list[dict[str, Any]]:
     twin = float_twin(network.program)
     onnx.save(twin, folder / "fp32.onnx")
     onnx.save(int8_twin(twin, network.clips[:CALIBRATION]), folder / "int8.onnx")
-    onnx.save(packed_model(network.program), folder / "packed.onnx")
-    export_executorch(network.program, "packed", folder / "packed.pte")
+    onnx.save(packed_model(network.program, rates=network.rates), folder / "packed.onnx")
+    export_executorch(network.program, "packed", folder / "packed.pte", rates=network.rates)
     forms = {"fp32": "fp32.onnx", "int8 QDQ": "int8.onnx", "packed": "packed.onnx", "packed, ExecuTorch": "packed.pte"}
     return [{"network": network.name, "form": form, **_in_process(folder / file)} for form, file in forms.items()]
 

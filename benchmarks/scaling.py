@@ -40,7 +40,9 @@ def measure(networks: Mapping[int, Network], pace: Pace, label: str) -> dict[str
         (expected,) = network.outputs.values()
         inputs = {network.program.frames.name: network.clips[0]}
         right = partial(np.array_equal, expected)
-        variants[f"packed {number}"] = onnx_variant(packed_model(network.program), inputs, 1, ours=True, right=right)
+        variants[f"packed {number}"] = onnx_variant(
+            packed_model(network.program, rates=network.rates), inputs, 1, ours=True, right=right
+        )
         variants[f"fp32 {number}"] = onnx_variant(float_twin(network.program), inputs, 1)
     check(variants)
     samples = take_turns(variants, pace, label)

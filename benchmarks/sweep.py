@@ -33,7 +33,9 @@ def measure(networks: Mapping[float, Network], pace: Pace) -> dict[str, Any]:
         (expected,) = network.outputs.values()
         inputs = {network.program.frames.name: network.clips[0]}
         right = partial(np.array_equal, expected)
-        variants[f"{100 * rate:g}"] = onnx_variant(packed_model(network.program), inputs, 1, ours=True, right=right)
+        variants[f"{100 * rate:g}"] = onnx_variant(
+            packed_model(network.program, rates=network.rates), inputs, 1, ours=True, right=right
+        )
     network = networks[min(networks)]
     inputs = {network.program.frames.name: network.clips[0]}
     twin = float_twin(network.program)
