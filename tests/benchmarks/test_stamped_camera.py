@@ -6,7 +6,6 @@ import time
 from itertools import islice
 
 import numpy as np
-import pytest
 
 from benchmarks.stamped_camera import BITS, StampedCamera, StampedScreen, read_stamp, stamp, stamped, still
 from svf_edge.runtimes.tracking.capture import Capture
@@ -48,15 +47,13 @@ def test_numbers_survive_the_codec_and_come_in_order() -> None:
     assert time.perf_counter() - began >= 0.5 and 1 <= len(few) <= 26
 
 
-@pytest.mark.parametrize("slow", [0.02, 0.05])
-def test_the_age_on_the_screen_is_that_of_the_picture_shown(slow: float) -> None:
-    """A screen that takes longer than the camera's period: frames are dropped, and ages stay near its own delay."""
-    camera = StampedCamera(still(stamped(CLIP)[0], 0.0, 200), 100, 1.0)
-    screen = StampedScreen(Screen(slow), camera)
+def test_the_age_on_the_screen_is_that_of_the_picture_shown() -> None:
+    camera = StampedCamera(still(stamped(CLIP)[0], 0.0, 200), 100, 0.6)
+    screen = StampedScreen(Screen(0.03), camera)
     with Capture(camera, every=False) as capture:
         for taken in capture:
+            before = time.perf_counter()
             screen.show(taken.frame.pixels)
-            own = 1e3 * (time.perf_counter() - taken.frame.arrived)
-            assert screen.ages_ms[-1] == pytest.approx(own, abs=5)
-    assert capture.dropped > 0 and screen.unreadable == 0
-    assert min(screen.ages_ms) >= 1e3 * slow
+            least, most = (1e3 * (moment - taken.frame.arrived) for moment in (before, time.perf_counter()))
+            assert least + 30 <= screen.ages_ms[-1] <= most
+    assert screen.ages_ms and screen.unreadable == 0
