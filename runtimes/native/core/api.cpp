@@ -35,6 +35,7 @@ struct svf_weights {
            c.groups == conv_.groups;
   }
   const svf::KernelSet* kernels() const { return kernels_; }
+  svf_density density() const { return conv_.density; }
   void* data() const { return data_; }
 
  private:
@@ -188,6 +189,11 @@ svf_status check_levels(int32_t levels) {
   return fail(SVF_INVALID_ARGUMENT, "levels=%d is outside 1..%d", levels, SVF_MAX_LEVELS);
 }
 
+svf_status check_density(int32_t density) {
+  if (density == SVF_AUTO || density == SVF_EVENT || density == SVF_DENSE) return SVF_OK;
+  return fail(SVF_INVALID_ARGUMENT, "density %d is neither SVF_AUTO nor SVF_EVENT nor SVF_DENSE", density);
+}
+
 // Whether none of an operator's tensors is missing.
 svf_status check_tensors(const char* what, std::initializer_list<const void*> tensors) {
   for (const void* tensor : tensors)
@@ -222,7 +228,8 @@ svf_status use_prepared(const svf_weights* prepared, const svf::Conv& conv, bool
                 "the prepared weights are of another convolution: kernel (%d, %d), "
                 "Cin=%d, Cout=%d, groups=%d asked for",
                 conv.kernel_h, conv.kernel_w, conv.in_channels, conv.out_channels, conv.groups);
-  *data = prepared->kernels() == current().load() ? prepared->data() : nullptr;
+  const bool usable = prepared->kernels() == current().load() && prepared->density() == conv.density;
+  *data = usable ? prepared->data() : nullptr;
   return SVF_OK;
 }
 
@@ -231,9 +238,7 @@ svf_status check_spike_conv(const svf_conv2d_params* params, const svf_weights* 
   svf::Conv& conv = args->conv;
   if (svf_status status = check_conv(params, &conv)) return status;
   if (svf_status status = check_levels(params->levels)) return status;
-  if (params->density != SVF_AUTO && params->density != SVF_EVENT && params->density != SVF_DENSE)
-    return fail(SVF_INVALID_ARGUMENT, "density %d is neither SVF_AUTO nor SVF_EVENT nor SVF_DENSE",
-                params->density);
+  if (svf_status status = check_density(params->density)) return status;
   if (too_many({params->levels, conv.frames, conv.height, conv.width, conv.in_channels}))
     return fail(SVF_INVALID_ARGUMENT,
                 "the input has 2^30 elements or more: levels=%d, T=%d, H=%d, W=%d, Cin=%d", params->levels,
@@ -328,6 +333,10 @@ svf_status svf_prepare_weights(const svf_conv2d_params* params, int32_t packed_i
   if (svf_status status = check_tensors("weight preparation", {weight, prepared})) return status;
   const svf::KernelSet* kernels = current().load();
   const bool packed = packed_input != 0;
+  if (packed) {
+    if (svf_status status = check_density(params->density)) return status;
+    conv.density = static_cast<svf_density>(params->density);
+  }
   svf_weights* made = new (std::nothrow) svf_weights(kernels, conv, packed);
   if (made == nullptr || !made->ok()) {
     delete made;

@@ -24,8 +24,11 @@ size_t dense_word_size(const Conv& c) {
 
 int out_words(const Conv& c) { return (c.out_channels + kWordChannels - 1) / kWordChannels; }
 
-// Of all words; convolutions in groups have no dense form.
-size_t dense_weights_size(const Conv& c) { return c.groups == 1 ? out_words(c) * dense_word_size(c) : 0; }
+// Which forms a tile may take. Convolutions in groups have no dense form.
+bool may_be_dense(const Conv& c) { return c.groups == 1 && c.density != SVF_EVENT; }
+bool may_be_event(const Conv& c) { return c.groups != 1 || c.density != SVF_DENSE; }
+
+size_t dense_weights_size(const Conv& c) { return may_be_dense(c) ? out_words(c) * dense_word_size(c) : 0; }
 
 // [out_words, dense_word_size], zeros beyond the channels.
 void prepare_dense(const Conv& c, const int8_t* weight, void* prepared) {

@@ -3,32 +3,45 @@
 #ifndef SVF_EVENT_TILE_H
 #define SVF_EVENT_TILE_H
 
+#include <type_traits>
+
 #include "simd_common.h"
 
 namespace svf {
 namespace {
 
-// Output channels of a group in the rows of weights that are added: whole vectors.
+constexpr int kEventBlock =
+    64;  // output channels whose rows lie together, so that rows of a block share caches
+
+// Output channels of a group whose sums are computed: whole vectors.
 int event_width(const Conv& c) {
   return (c.group_out + Simd::kLanes16 - 1) / Simd::kLanes16 * Simd::kLanes16;
 }
 
-uint32_t event_stride(const Conv& c) { return static_cast<uint32_t>(event_width(c)) * c.groups; }
+// Bytes of one block: rows [kernel_h, kernel_w, group_in] of kEventBlock channels.
+size_t event_block_size(const Conv& c) {
+  return static_cast<size_t>(c.kernel_h) * c.kernel_w * c.group_in * kEventBlock;
+}
 
-// Bytes of those rows, [kernel_h, kernel_w, group_in, groups, event_width]; 0: the weights are so already.
+int event_blocks(const Conv& c) { return (c.group_out + kEventBlock - 1) / kEventBlock; }  // of a group
+
+// [groups, event_blocks, event_block_size], zeros beyond the channels.
 size_t event_weights_size(const Conv& c) {
-  if (event_width(c) == c.group_out) return 0;
-  return static_cast<size_t>(c.kernel_h) * c.kernel_w * c.group_in * event_stride(c);
+  return static_cast<size_t>(c.groups) * event_blocks(c) * event_block_size(c);
 }
 
 void prepare_event(const Conv& c, const int8_t* weight, void* prepared) {
-  const size_t groups = static_cast<size_t>(c.kernel_h) * c.kernel_w * c.group_in * c.groups;
-  const size_t from = static_cast<size_t>(c.group_out), to = static_cast<size_t>(event_width(c));
+  const size_t rows = event_block_size(c) / kEventBlock;
   int8_t* out = static_cast<int8_t*>(prepared);
-  for (size_t i = 0; i < groups; ++i) {
-    memcpy(out + i * to, weight + i * from, from);
-    memset(out + i * to + from, 0, to - from);
-  }
+  for (int g = 0; g < c.groups; ++g)
+    for (int first = 0; first < c.group_out; first += kEventBlock) {
+      const int8_t* from = weight + static_cast<size_t>(g) * c.group_out + first;
+      const size_t width = static_cast<size_t>(min_of(kEventBlock, c.group_out - first));
+      for (size_t row = 0; row < rows; ++row, from += c.out_channels, out += kEventBlock) {
+        memcpy(out, from, width);
+        memset(out + width, 0, kEventBlock - width);
+      }
+    }
 }
 
 size_t set_bits(const int32_t* words, size_t n) {
@@ -65,7 +78,7 @@ class Growing {
 };
 
 // Appends the offsets of the weight rows that one input position adds under the first tap, for one group.
-uint32_t* active_rows(const Conv& c, const int32_t* words, int group, uint32_t stride, uint32_t* end) {
+uint32_t* active_rows(const Conv& c, const int32_t* words, int group, uint32_t* end) {
   const int first = group * c.group_in, last = first + c.group_in;  // channels
   for (int w = first / 32; w * 32 < last; ++w) {
     uint32_t bits = static_cast<uint32_t>(words[w]);
@@ -73,7 +86,7 @@ uint32_t* active_rows(const Conv& c, const int32_t* words, int group, uint32_t s
     if (w * 32 + 32 > last) bits &= ~0u >> (w * 32 + 32 - last);
     // Modulo 2^32: for a group that starts inside the word, bit 0 lies before the group's first row.
     const uint32_t row = static_cast<uint32_t>(w * 32) - static_cast<uint32_t>(first);
-    end = Simd::append_rows(end, bits, row * stride, stride);
+    end = Simd::append_rows(end, bits, row * kEventBlock, kEventBlock);
   }
   return end;
 }
@@ -87,24 +100,49 @@ uint32_t* append_shifted(uint32_t* end, const uint32_t* from, const uint32_t* to
   return end + (to - from);
 }
 
-// One position, kVectors * kLanes16 output channels.
-template <int kVectors>
+// Sums of kChannels channels of int8 rows in int16, at most kMaxInt16Adds rows at a time.
+template <typename S>
+struct WidenedRows {
+  static constexpr int kChannels = S::kLanes16;
+  typename S::I16 sum = S::zero16();
+  void add(const int8_t* row) { sum = S::add16(sum, S::widen_s8(row)); }
+  void total(Simd::I32* out) const {
+    out[0] = S::low32(sum);
+    out[1] = S::high32(sum);
+  }
+};
+
+// What an instruction set provides for several vectors' worth of channels, if it does.
+template <typename S, typename = void>
+struct RowsOf {
+  typedef WidenedRows<S> Type;
+};
+template <typename S>
+struct RowsOf<S, std::void_t<typename S::Rows>> {
+  typedef typename S::Rows Type;
+};
+
+// One position, kBlocks * Rows::kChannels output channels.
+template <typename Rows, int kBlocks>
 void add_rows(const int8_t* weight, const uint32_t* row, const uint32_t* end, int32_t* acc) {
-  Simd::I32 wide[2 * kVectors];
-  for (int v = 0; v < 2 * kVectors; ++v) wide[v] = Simd::zero32();
+  constexpr int kVectors = Rows::kChannels / Simd::kLanes32;
+  Simd::I32 wide[kBlocks][kVectors];
+  for (int b = 0; b < kBlocks; ++b)
+    for (int v = 0; v < kVectors; ++v) wide[b][v] = Simd::zero32();
   do {
-    Simd::I16 sum[kVectors];
-    for (int v = 0; v < kVectors; ++v) sum[v] = Simd::zero16();
+    Rows sum[kBlocks];
     const uint32_t* stop = end - row > kMaxInt16Adds ? row + kMaxInt16Adds : end;
     for (; row != stop; ++row)
-      for (int v = 0; v < kVectors; ++v)
-        sum[v] = Simd::add16(sum[v], Simd::widen_s8(weight + *row + v * Simd::kLanes16));
-    for (int v = 0; v < kVectors; ++v) {
-      wide[2 * v] = Simd::add32(wide[2 * v], Simd::low32(sum[v]));
-      wide[2 * v + 1] = Simd::add32(wide[2 * v + 1], Simd::high32(sum[v]));
+      for (int b = 0; b < kBlocks; ++b) sum[b].add(weight + *row + b * Rows::kChannels);
+    for (int b = 0; b < kBlocks; ++b) {
+      Simd::I32 total[kVectors];
+      sum[b].total(total);
+      for (int v = 0; v < kVectors; ++v) wide[b][v] = Simd::add32(wide[b][v], total[v]);
     }
   } while (row != end);
-  for (int v = 0; v < 2 * kVectors; ++v) Simd::store32(acc + v * Simd::kLanes32, wide[v]);
+  for (int b = 0; b < kBlocks; ++b)
+    for (int v = 0; v < kVectors; ++v)
+      Simd::store32(acc + b * Rows::kChannels + v * Simd::kLanes32, wide[b][v]);
 }
 
 // The rows that are active under an output tile, for one group.
@@ -134,7 +172,6 @@ class ActiveTile {
   // Lists the active rows; `spikes` is at least their number.
   bool fill(const int32_t* x, int t, int oy, int ox, int group, size_t spikes) {
     if (!rows_.reserve(spikes + kRowSlack)) return false;
-    const uint32_t stride = event_stride(conv_);
     uint32_t* end = rows_.get();
     size_t position = 0;
     longest_ = 0;
@@ -144,7 +181,7 @@ class ActiveTile {
       for (int i = 0; i < positions; ++i, words += conv_.in_words) {
         const uint32_t* begin = end;
         for (int level = 0; level < conv_.levels; ++level)
-          end = active_rows(conv_, words + level * conv_.plane, group, stride, end);
+          end = active_rows(conv_, words + level * conv_.plane, group, end);
         longest_ = max_of(longest_, static_cast<size_t>(end - begin));
         starts_[position++] = static_cast<size_t>(end - rows_.get());
       }
@@ -154,9 +191,9 @@ class ActiveTile {
     return true;
   }
 
-  // Sums of `width` channels, whole vectors of kLanes16, from the weight column on: acc [lines * columns,
-  // step].
-  bool add(const int8_t* weight, int width, int32_t* acc, size_t step) {
+  // Sums of the channels [first, end) of the group that `weight` belongs to, end - first in whole vectors of
+  // kLanes16: acc [lines * columns, step].
+  bool add(const int8_t* weight, int first, int end, int32_t* acc, size_t step) {
     const Conv& c = conv_;
     const bool join = c.kernel_h * c.kernel_w > 1;
     if (join &&
@@ -181,26 +218,26 @@ class ActiveTile {
             const size_t position = corner + static_cast<size_t>(ky) * in_columns_ + kx;
             const uint32_t tap = static_cast<uint32_t>((ky * c.kernel_w + kx) * c.group_in);
             next = append_shifted(next, rows_.get() + starts_[position], rows_.get() + starts_[position + 1],
-                                  tap * event_stride(c));
+                                  tap * kEventBlock);
           }
         to[i] = next;
       }
-      for (int done = 0; done < width;) {
-        static_assert(Simd::kBlockVectors == 4, "one case per number of vectors");
-        const int vectors = min_of((width - done) / Simd::kLanes16, Simd::kBlockVectors);
-        const auto run = vectors == 4   ? add_rows<4>
-                         : vectors == 3 ? add_rows<3>
-                         : vectors == 2 ? add_rows<2>
-                                        : add_rows<1>;
+      for (int channel = first; channel < end;) {
+        const int8_t* block = weight + channel / kEventBlock * event_block_size(c) + channel % kEventBlock;
+        const int left = min_of(kEventBlock - channel % kEventBlock, end - channel);
+        const bool whole = left == kEventBlock;
+        const auto run =
+            whole ? add_rows<Rows, kEventBlock / Rows::kChannels> : add_rows<WidenedRows<Simd>, 1>;
         for (int i = 0; i < pixels; ++i)
-          run(weight + done, from[i], to[i], acc + static_cast<size_t>(begin + i) * step + done);
-        done += vectors * Simd::kLanes16;
+          run(block, from[i], to[i], acc + static_cast<size_t>(begin + i) * step + (channel - first));
+        channel += whole ? kEventBlock : Simd::kLanes16;
       }
     }
     return true;
   }
 
  private:
+  typedef RowsOf<Simd>::Type Rows;
   static constexpr int kPixels = 32;  // output positions whose joined lists are kept while weights are read
 
   // Calls with (row, first column, positions, words) for each line of the window that lies in the frame.

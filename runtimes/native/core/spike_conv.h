@@ -58,23 +58,22 @@ class SpikeTiles {
 };
 
 struct SpikeWeights {
-  const char* dense;    // null: no tile is computed densely
-  const int8_t* event;  // with rows of event_stride
+  const char* dense;    // of dense_tile.h
+  const int8_t* event;  // of event_tile.h
 };
 
 bool spike_tile(const SpikeConvArgs& a, const SpikeWeights& weights, const Epilogue& epilogue,
                 const SpikeTile& tile) {
   const Conv& c = a.conv;
   const int positions = tile.lines * tile.columns, words = tile.word_end - tile.word;
-  const bool may_be_dense = weights.dense != nullptr, may_be_event = c.density != SVF_DENSE || !may_be_dense;
-  const size_t word_size = dense_word_size(c);
+  const bool dense_form = may_be_dense(c), event_form = may_be_event(c);
+  const size_t word_size = dense_word_size(c), group_size = event_blocks(c) * event_block_size(c);
   // Event-driven sums of all groups lie side by side; a group's last vector may reach over the next one.
-  const size_t acc_step =
-      may_be_event ? static_cast<size_t>(words) * kWordChannels + kMaxLanes : kWordChannels;
+  const size_t acc_step = event_form ? static_cast<size_t>(words) * kWordChannels + kMaxLanes : kWordChannels;
   Scratch<int32_t> acc(positions * acc_step);
   const size_t u_words = epilogue.has_lif() ? static_cast<size_t>(positions) * kWordChannels : 0;
   Scratch<int32_t> u(words * u_words);
-  CountedTile counted(c, may_be_dense ? tile.lines : 1, may_be_dense ? tile.columns : 1);
+  CountedTile counted(c, dense_form ? tile.lines : 1, dense_form ? tile.columns : 1);
   ActiveTile active(c, tile.lines, tile.columns);
   if (!acc.ok() || !u.ok() || !counted.ok() || !active.ok()) return false;
   for (int t = 0; t < c.frames; ++t) {
@@ -89,10 +88,10 @@ bool spike_tile(const SpikeConvArgs& a, const SpikeWeights& weights, const Epilo
                          (static_cast<size_t>(t) * c.out_h + tile.oy + run) * c.out_w + tile.ox, count});
       }
     };
-    const size_t spikes = may_be_event ? active.spikes(a.x, t, tile.oy, tile.ox) : 0;
+    const size_t spikes = event_form ? active.spikes(a.x, t, tile.oy, tile.ox) : 0;
     const bool dense =
-        may_be_dense && (!may_be_event ||
-                         (c.density == SVF_AUTO && spikes * 100 > active.inputs() * SmallDot::kEventPercent));
+        dense_form &&
+        (!event_form || (c.density == SVF_AUTO && spikes * 100 > active.inputs() * SmallDot::kEventPercent));
     if (dense) {
       counted.fill(a.x, t, tile.oy, tile.ox);
       for (int word = tile.word; word < tile.word_end; ++word) {
@@ -104,10 +103,10 @@ bool spike_tile(const SpikeConvArgs& a, const SpikeWeights& weights, const Epilo
     const int width = event_width(c);
     for (int g = 0; g < c.groups; ++g) {
       if (!active.fill(a.x, t, tile.oy, tile.ox, g, spikes)) return false;
-      const int first = tile.word * kWordChannels;
-      const int8_t* weight = weights.event + static_cast<size_t>(g) * width + first;
-      const int columns = c.groups == 1 ? min_of(width - first, words * kWordChannels) : width;
-      if (!active.add(weight, columns, acc.get() + static_cast<size_t>(g) * c.group_out, acc_step))
+      const int8_t* weight = weights.event + g * group_size;
+      const int first = c.groups == 1 ? tile.word * kWordChannels : 0;
+      const int end = c.groups == 1 ? min_of(width, first + words * kWordChannels) : width;
+      if (!active.add(weight, first, end, acc.get() + static_cast<size_t>(g) * c.group_out, acc_step))
         return false;
     }
     for (int word = tile.word; word < tile.word_end; ++word)
@@ -123,17 +122,9 @@ bool spike_conv2d(const SpikeConvArgs& a, const svf_parallel* parallel) {
   const Epilogue epilogue(c.out_channels, c.frames, static_cast<size_t>(c.out_h) * c.out_w, a.bias, a.shift,
                           a.y, c.saturate, a.lif);
   if (!made.ok() || !epilogue.ok()) return false;
-  const bool may_be_dense = c.groups == 1 && c.density != SVF_EVENT;
-  if (a.prepared == nullptr) {
-    if (may_be_dense) prepare_dense(c, a.weight, made.get());
-    if (event_weights_size(c) != 0 && !(may_be_dense && c.density == SVF_DENSE))
-      prepare_event(c, a.weight, made.get() + dense_weights_size(c));
-  }
+  if (a.prepared == nullptr) prepare_weights(c, true, a.weight, made.get());
   const char* prepared = a.prepared == nullptr ? made.get() : static_cast<const char*>(a.prepared);
-  const SpikeWeights weights{may_be_dense ? prepared : nullptr,
-                             event_weights_size(c) == 0
-                                 ? a.weight
-                                 : reinterpret_cast<const int8_t*>(prepared) + dense_weights_size(c)};
+  const SpikeWeights weights{prepared, reinterpret_cast<const int8_t*>(prepared) + dense_weights_size(c)};
   const bool shared = parallel != nullptr && parallel->for_each != nullptr;
   const SpikeTiles tiles(c, shared);
   return for_each(parallel, tiles.count(),

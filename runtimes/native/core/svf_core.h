@@ -94,10 +94,11 @@ typedef struct svf_attention_params {
 /* Output height and width of a convolution, or an error if the parameters are inconsistent. */
 SVF_API svf_status svf_conv2d_output_size(const svf_conv2d_params* params, int32_t size[2]);
 
-/* Orders the weights of a convolution once, for many calls; the caller keeps `weight` for as long. Only the
- * sizes of `params` matter: kernel, channels and groups. `packed_input`: for the spike convolutions (1) or
+/* Orders the weights of a convolution once, for many calls; the caller keeps `weight` for as long. Only
+ * kernel, channels, groups and density of `params` matter. `packed_input`: for the spike convolutions (1) or
  * for the others (0). A convolution takes the result beside `weight`, or null and then orders them in each
- * call. If the kernel set has been changed since, it also does so in each call. */
+ * call. If the kernel set has been changed since, or the density is another one, it also does so in each
+ * call. */
 SVF_API svf_status svf_prepare_weights(const svf_conv2d_params* params, int32_t packed_input,
                                        const int8_t* weight, svf_weights** prepared);
 SVF_API void svf_release_weights(svf_weights* prepared);
