@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from svf_edge.errors import BadFile, SvfError
+from svf_edge.errors import BadFile, SvfError, UnsupportedInput
+from svf_edge.runtimes.devices.commands import (
+    CARDS,
+    CardsOption,
+    CleanOption,
+    DeviceOption,
+    SshConfigOption,
+    on_devices,
+    refuse_with_device,
+)
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -50,14 +59,29 @@ def parity(
     windows: WindowsOption = 1,
     threads: ThreadsOption = 1,
     json: JsonOption = None,
+    device: DeviceOption = None,
+    cards: CardsOption = CARDS,
+    clean: CleanOption = False,
+    ssh_config: SshConfigOption = None,
 ) -> None:
     """Compare every spike and every output of all runtimes with the reference.
 
     Prints the address of the first spike that differs. Exit code 1 when anything differs, fails, or was asked for by
     name and cannot run here.
 
-    Example: `svf-edge parity bundle --clip person.mp4 --clip noise`
+    With --device the bundle tests itself there on its golden clips, and the result is kept as a device card.
+
+    Example: `svf-edge parity bundle --clip person.mp4 --clip noise`, and on a Jetson
+    `svf-edge parity bundle --device ssh://user@jetson`
     """
+    if device:
+        from svf_edge.runtimes.devices.examine import Task
+
+        refuse_with_device(clip=clip, windows=windows > 1)
+        task = Task("parity", tuple(runtime or ()), threads, clean=clean, ssh_config=ssh_config)
+        on_devices(bundle, device, task, cards, json)
+        return
+
     from rich.console import Console
     from rich.markup import escape
 
@@ -87,14 +111,34 @@ def bench(
     runs: RunsOption = 100,
     seconds: SecondsOption = 20.0,
     json: JsonOption = None,
+    device: DeviceOption = None,
+    sustained: Annotated[
+        float | None,
+        typer.Option(help="With --device: run each --runtime this many seconds (60 or more), compare its ends."),
+    ] = None,
+    cards: CardsOption = CARDS,
+    clean: CleanOption = False,
+    ssh_config: SshConfigOption = None,
 ) -> None:
     """Measure latency, cold start and peak memory of all runtimes on a golden clip.
 
     Each runtime has a process of its own, and they take turns. The measurement judges itself: noisy or throttled ones
     say so. Exit code 1 when a runtime that can run here fails or gives other outputs.
 
+    With --device it is measured there, with the device's clocks, temperatures and power beside it.
+
     Example: `svf-edge bench bundle --runtime "onnxruntime packed" --threads 2 --runs 200`
     """
+    if device:
+        from svf_edge.runtimes.devices.examine import Task
+
+        wanted = tuple(runtime or ())
+        task = Task("bench", wanted, threads, runs, seconds, sustained, clean=clean, ssh_config=ssh_config)
+        on_devices(bundle, device, task, cards, json)
+        return
+    if sustained is not None:
+        raise UnsupportedInput("--sustained needs --device; write --device local for this machine")
+
     from rich.console import Console
 
     from svf_edge.export.bundle import Bundle

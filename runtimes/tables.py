@@ -22,6 +22,7 @@ _COLOURS = {
     "noisy": "yellow",
     "throttled": "yellow",
     "not run": "dim",
+    "emulated": "dim",
 }
 _PARITY = ("spikes\nM", "differ", "outputs")
 _SIZE = ("file\nkB", "peak\nMiB")
@@ -52,7 +53,7 @@ def parity_table(report: ParityReport) -> Table:
     notes = [f"clips: {', '.join(report.clips)}", *_parity_notes(report)]
     table = _table("Parity with the reference", _PARITY, "verdict", notes)
     for entry in report.runtimes:
-        table.add_row(entry.runtime, *_parity_cells(entry), _coloured(entry.verdict))
+        table.add_row(entry.runtime, *_parity_cells(entry), coloured(entry.verdict))
     return table
 
 
@@ -64,13 +65,13 @@ def bench_tables(report: BenchReport) -> Group:
     for variant in report.variants:
         found = variant.measurement
         if found is None:
-            word = _coloured("failed" if variant.failure else "not run")
+            word = coloured("failed" if variant.failure else "not run")
             times.add_row(variant.runtime, *["-"] * 6, word)
             rest.add_row(variant.runtime, *["-"] * 5, "-")
             continue
         stats = found.distribution
         cells = [milliseconds(value) for value in (stats.min, stats.p50, stats.p90, stats.p99, stats.max)]
-        times.add_row(variant.runtime, *cells, f"{stats.variation:.0%}", _coloured(found.judgement[0]))
+        times.add_row(variant.runtime, *cells, f"{stats.variation:.0%}", coloured(found.judgement[0]))
         cells = [milliseconds(value) for value in (found.import_ms, found.load_ms, found.first_run_ms)]
         cells += [kilobytes(found.file_bytes), mebibytes(found.peak_memory)]
         exact = {True: "exact", False: "[bold red]differ[/]", None: "unchecked"}[found.outputs_exact]
@@ -92,7 +93,7 @@ def summary_table(parity: ParityReport, bench: BenchReport) -> Table:
             stats = found.distribution
             cells = [milliseconds(value) for value in (stats.p50, stats.p90, stats.p99)]
             cells += [kilobytes(found.file_bytes), mebibytes(found.peak_memory)]
-        table.add_row(entry.runtime, *_parity_cells(entry), *cells, _coloured(entry.verdict))
+        table.add_row(entry.runtime, *_parity_cells(entry), *cells, coloured(entry.verdict))
     return table
 
 
@@ -130,7 +131,8 @@ def _parity_cells(entry: RuntimeParity) -> tuple[str, str, str]:
     return millions(entry.compared), differing, "exact" if entry.outputs_exact else "[bold red]differ[/]"
 
 
-def _coloured(word: str) -> str:
+def coloured(word: str) -> str:
+    """A verdict or judgement in its colour."""
     return f"[{_COLOURS[word]}]{word}[/]"
 
 

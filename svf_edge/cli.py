@@ -19,7 +19,20 @@ import svf_edge
 from svf_edge.errors import SvfError
 
 GROUP = "svf_edge.commands"
-ORDER = ("data", "train", "calibrate", "eval", "freeze", "export", "parity", "bench", "report", "demo", "track")
+ORDER = (
+    "data",
+    "train",
+    "calibrate",
+    "eval",
+    "freeze",
+    "export",
+    "parity",
+    "bench",
+    "report",
+    "devices",
+    "demo",
+    "track",
+)
 
 _HELP = """Take SpikeVideoFormer from training to a Jetson or a phone, with the same spikes everywhere.
 

@@ -53,11 +53,12 @@ def parse_identity(found: Mapping[str, str], root: str = "") -> Identity:
     board = f"{vendor} {found.get(f'{root}/sys/class/dmi/id/product_name', '')}".strip()
     system, machine = found.get("system", "unknown").lower(), found.get("machine", "unknown")
     android = props.get("ro.build.version.release")
+    cpu = _cpu(pairs(found.get("lscpu", "")), cpuinfo)
     return Identity(
         host=found.get("host", "unknown"),
-        model=_android_model(props) or found.get(f"{root}/proc/device-tree/model") or board or "unknown",
+        model=_android_model(props) or found.get(f"{root}/proc/device-tree/model") or board or cpu,
         soc=_android_soc(props) or (compatible[-1] if compatible else None),
-        cpu=_cpu(pairs(found.get("lscpu", "")), cpuinfo),
+        cpu=cpu,
         cores=number(found.get("cores")) or found.get(f"{root}/proc/cpuinfo", "").count("processor\t") or 1,
         memory=total.get("MemTotal", 0),
         os=_system(found, android, root),

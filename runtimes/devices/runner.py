@@ -1,0 +1,93 @@
+"""`svf-run` on a device: its command line, its exit codes, its documents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from shlex import join
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from svf_edge.errors import BadFile, MissingLibrary, SvfError, UnsupportedInput
+from svf_edge.export.bundle import Bundle
+from svf_edge.export.bundle.native import RUNNER
+from svf_edge.runtimes.devices.errors import DeviceError
+from svf_edge.runtimes.devices.transport import Completed, Transport
+from svf_edge.runtimes.runner_schema import ExitCode, RunnerBench, RunnerParity
+
+Document = TypeVar("Document", bound=BaseModel)
+
+PARITY_SECONDS = 1800.0
+LOADING_SECONDS = 300.0
+MOST_RUNS = 1_000_000
+
+_CANNOT_EXECUTE, _NOT_FOUND, _SIGNALLED = 126, 127, 128
+_ERRORS: dict[int, type[SvfError]] = {
+    ExitCode.USAGE: UnsupportedInput,
+    ExitCode.BAD_BUNDLE: BadFile,
+    ExitCode.MISSING_LIBRARY: MissingLibrary,
+    ExitCode.MACHINE: DeviceError,
+}
+
+
+def program_for(bundle: Bundle, platform: str, device: str) -> str:
+    """The path in `bundle` of the `svf-run` for `platform`. Raises `MissingLibrary` when it has none."""
+    held = {library.platform: library.path for library in bundle.manifest.libraries if library.name == RUNNER}
+    if platform not in held:
+        raise MissingLibrary(
+            f"{bundle.folder}: holds {RUNNER} for {', '.join(sorted(held)) or 'no platform'}, and {device} is "
+            f"{platform}; export the bundle with `--native kits/{platform}` (tools/device_kit.py makes that folder)"
+        )
+    return held[platform]
+
+
+class Runner:
+    """`svf-run` in the bundle folder `folder` of a device."""
+
+    def __init__(self, transport: Transport, folder: str, program: str) -> None:
+        self._transport = transport
+        self._folder = folder
+        self._program = f"./{program}"
+
+    def parity(self, runtimes: Sequence[str], threads: int) -> RunnerParity:
+        """Compare every layer's spikes on all golden clips. Raises `SvfError`."""
+        arguments = ["parity", ".", "--threads", str(threads), *_named(runtimes)]
+        return self._run(arguments, RunnerParity, "comparing spikes", PARITY_SECONDS)
+
+    def bench(self, runtimes: Sequence[str], threads: int, runs: int, seconds: float) -> RunnerBench:
+        """Measure latency, at most `seconds` a runtime. Raises `SvfError`."""
+        arguments = ["bench", ".", "--threads", str(threads), "--runs", str(runs), "--seconds", str(seconds)]
+        patience = LOADING_SECONDS + 10 * seconds  # every runtime there is, and turns that end late
+        return self._run([*arguments, *_named(runtimes)], RunnerBench, "measuring", patience)
+
+    def _run(self, arguments: list[str], kind: type[Document], doing: str, timeout: float) -> Document:
+        script = f"cd {join([self._folder])} && exec {join([self._program, *arguments])}"
+        done = self._transport.run(script, doing=doing, timeout=timeout)
+        if done.code not in (ExitCode.OK, ExitCode.DIFFERS):
+            raise self._failure(done)
+        try:
+            return kind.model_validate_json(done.stdout)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            raise DeviceError(
+                f"{self._transport.address}: {RUNNER} printed no {kind.__name__} ("
+                f"{'.'.join(map(str, problem['loc'])) or problem['msg']}); export the bundle again with this version"
+            ) from error
+
+    def _failure(self, done: Completed) -> SvfError:
+        where = self._transport.address
+        if done.code in (_CANNOT_EXECUTE, _NOT_FOUND):
+            return DeviceError(
+                f"{where}: the device cannot start {RUNNER} ({done.complaint}); the folder may forbid programs (name "
+                "another in the address), or the C library is older than the one it was built with"
+            )
+        if done.code > _SIGNALLED:
+            return DeviceError(
+                f"{where}: {RUNNER} was killed by signal {done.code - _SIGNALLED}; look for want of memory in the "
+                "device's kernel log"
+            )
+        return _ERRORS.get(done.code, DeviceError)(f"{where}: {done.complaint.removeprefix('svf-run: ')}")
+
+
+def _named(runtimes: Sequence[str]) -> list[str]:
+    return [part for name in runtimes for part in ("--runtime", name)]
