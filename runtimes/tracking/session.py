@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from svf_edge.errors import SvfError, UnsupportedInput
 from svf_edge.runtimes.base import Session
 from svf_edge.runtimes.registry import RUNTIMES, find_runtime
+from svf_edge.runtimes.stream import StreamSession
 
 if TYPE_CHECKING:
     from svf_edge.export.bundle import Bundle
@@ -62,11 +63,7 @@ class SlidingClip:
 
     def step(self, frame: NDArray[np.uint8]) -> Mapping[str, NDArray[np.int32]]:
         """Outputs of `frame` as the last of the clip."""
-        if frame.dtype != np.uint8 or frame.shape != self._clip.shape[1:]:
-            raise UnsupportedInput(
-                f"a step takes a uint8 frame {list(self._clip.shape[1:])} ([C, H, W]), got {frame.dtype} "
-                f"{list(frame.shape)}; crop and resize it first"
-            )
+        _check(frame, self._clip.shape[1:])
         if self._begun:
             self._clip[:-1] = self._clip[1:]
             self._clip[-1] = frame
@@ -84,8 +81,41 @@ class SlidingClip:
         self._session.close()
 
 
+class Steps:
+    """A step graph, which takes one frame and the state of the stream: a step costs one frame, whatever the window."""
+
+    def __init__(self, session: StreamSession, shape: Shape, runtime: str) -> None:
+        """Step through `session`, whose clips are of `shape` `[T, C, h, w]`; it is closed with this object."""
+        self.runtime = runtime
+        self._session = session
+        self._shape = shape[1:]
+
+    def step(self, frame: NDArray[np.uint8]) -> Mapping[str, NDArray[np.int32]]:
+        """Outputs of `frame` as the next of the stream."""
+        _check(frame, self._shape)
+        return {name: values[0] for name, values in self._session.step(frame[None]).outputs.items()}
+
+    def reset(self) -> None:
+        """Begin a new stream."""
+        self._session.reset()
+
+    def close(self) -> None:
+        """Close the graph's session."""
+        self._session.close()
+
+
+def _check(frame: NDArray[np.uint8], shape: tuple[int, ...]) -> None:
+    if frame.dtype != np.uint8 or frame.shape != shape:
+        raise UnsupportedInput(
+            f"a step takes a uint8 frame {list(shape)} ([C, H, W]), got {frame.dtype} {list(frame.shape)}; crop and "
+            "resize it first"
+        )
+
+
 def open_frames(bundle: Bundle, runtime: str | None = None, threads: int = 1) -> FrameSession:
     """A session for one stream on `runtime`, or on the first of `PREFERRED` that can run the bundle.
+
+    A bundle of the form "stream" is stepped through, one of clips is slid over.
 
     Raises `UnsupportedInput` when the runtime asked for cannot run it, and what opening its graph raises.
     """
@@ -97,6 +127,10 @@ def open_frames(bundle: Bundle, runtime: str | None = None, threads: int = 1) ->
             if why is not None:
                 raise UnsupportedInput(f"'{candidate.name}' cannot run {bundle.folder}: {why}")
             session = candidate.open(bundle, threads=threads)
+            if isinstance(session, StreamSession):
+                return Steps(session, bundle.manifest.frames.shape, candidate.name)
+            if bundle.manifest.form == "stream":  # clips of it would be other streams
+                raise UnsupportedInput(f"'{candidate.name}' runs clips, and {bundle.folder} holds steps of a stream")
         except SvfError as error:
             failure = failure or error
             continue

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from svf_edge.errors import UnsupportedInput
-from svf_edge.export.bundle import Bundle
+from svf_edge.export.bundle import Bundle, write_bundle
 from svf_edge.program import Program, run
-from svf_edge.runtimes.tracking.session import PREFERRED, open_frames
+from svf_edge.runtimes.tracking.session import PREFERRED, Steps, open_frames
+from tests.programs import random_program
 
 
 def frames(program: Program, count: int, seed: int) -> np.ndarray:
@@ -46,6 +49,25 @@ def test_interleaved_streams_do_not_touch_each_other(program: Program, bundle: B
         for name, values in expected[side][place[side]].items():
             np.testing.assert_array_equal(found[name], values)
         place[side] += 1
+
+
+def test_a_stream_bundle_is_stepped_through(tmp_path: Path) -> None:
+    """Frame after frame equals the causal clip from the stream's begin, far beyond the window, again after a reset."""
+    program = random_program(5, steps=12, channels=16, heads=2, scope="causal", window=4, reset="soft", levels=2)
+    stream_bundle = write_bundle(program, tmp_path / "bundle", {}, targets=("onnx",), form="stream")
+    with pytest.raises(UnsupportedInput, match="'reference' runs clips"):
+        open_frames(stream_bundle, "reference")
+    session = open_frames(stream_bundle)
+    assert isinstance(session, Steps)
+    stream = frames(program, 40, 3)
+    expected = run(program.for_steps(40), stream).outputs
+    for _ in range(2):
+        for index, frame in enumerate(stream):
+            for name, values in session.step(frame).items():
+                np.testing.assert_array_equal(values, expected[name][index])
+        session.reset()
+    with pytest.raises(UnsupportedInput, match="a step takes a uint8 frame"):
+        session.step(stream[0][:, :2])
 
 
 def test_what_a_bundle_lacks_is_passed_over(bundle: Bundle) -> None:
