@@ -25,6 +25,7 @@ PARTS: Mapping[str, Sequence[str]] = {
     "sweep": ("benchmarks.sweep",),
     "scaling": ("benchmarks.scaling",),
     "memory": ("benchmarks.memory",),
+    "tracking": ("benchmarks.tracking",),
     "documents": ("benchmarks.documents",),
 }
 

@@ -14,12 +14,12 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from benchmarks import plots, speed_tables
+from benchmarks import plots, speed_tables, tracking_tables
 from benchmarks.results import NotMeasured, load
 from svf_edge.files import write_text
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = ("README.md", "docs/benchmarks.md", "docs/calibration.md", "docs/experiments.md")
+DOCUMENTS = ("README.md", "docs/benchmarks.md", "docs/calibration.md", "docs/experiments.md", "docs/tracking.md")
 
 
 def demo() -> str:
@@ -95,6 +95,8 @@ def _spread(values: Sequence[float]) -> str:
 PARTS: Mapping[str, Callable[[], str]] = {
     "demo": demo,
     "headline": speed_tables.headline,
+    "tracking": tracking_tables.tracking,
+    "tracking_peer": tracking_tables.tracking_peer,
     **{name: partial(speed_tables.end_to_end, name) for name in ("end_to_end", "published_10", "published_20")},
     **{
         part.__name__: part

@@ -43,7 +43,7 @@ RESULT = Path(__file__).parent / "results" / "tracking.json"
 RATE = 30.0
 FAST = 240.0
 NOISE = 3.0
-TURNS, PASSES = 3, 5
+TURNS, PASSES = 3, 3
 COMPLEXITIES = {"BlazePose lite": 0, "BlazePose full": 1}
 
 
@@ -61,6 +61,7 @@ def case(
     times, ages = np.array(screen.times), np.array(screen.ages_ms)
     minute = ((times - times[0]) // 60).astype(int)
     return {
+        "date": datetime.now(UTC).isoformat(timespec="minutes"),
         "rate": rate,
         "load_before": load,
         "niceness": os.nice(0),
@@ -92,6 +93,7 @@ def side_by_side(bundle: Bundle, peer: Path, threads: int) -> dict[str, Any]:
                     raise SvfError(f"{name}: its turn failed ({done.stderr.strip().splitlines()[-1]})")
                 turns[name].append(json.loads(done.stdout.splitlines()[-1]))
     return {
+        "date": datetime.now(UTC).isoformat(timespec="minutes"),
         "load_before": load,
         "niceness": os.nice(0),
         "models": {
@@ -107,13 +109,23 @@ def side_by_side(bundle: Bundle, peer: Path, threads: int) -> dict[str, Any]:
     }
 
 
+def _kept(path: Path) -> dict[str, Any]:
+    """Cases of an earlier run on this machine: each says when and under which load it was measured."""
+    if not path.exists():
+        return {}
+    before = json.loads(path.read_text(encoding="utf-8"))
+    same = all(before["machine"][key] == value for key, value in machine().model_dump(include={"cpu", "cores"}).items())
+    return dict(before["cases"]) if same else {}
+
+
 def main(
     peer: Annotated[Path | None, typer.Option(help="Python of an environment with mediapipe 0.10.21.")] = None,
     minutes: Annotated[float, typer.Option(min=0.05, help="How long the fast camera runs.")] = 10.0,
     seconds: Annotated[float, typer.Option(min=1, help="How long the other cases run.")] = 30.0,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the runtime.")] = 1,
     only: Annotated[
-        list[str] | None, typer.Option(help="A case (or peer) to measure again; the rest of the result file stays.")
+        list[str] | None,
+        typer.Option(help="A case (clip, fast, rest, rest smoothed, peer); the others stay."),
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Result file.")] = RESULT,
 ) -> None:
@@ -131,9 +143,8 @@ def main(
     if peer is not None:
         plan["peer"] = lambda: side_by_side(bundle, peer, threads)
     chosen = plan if only is None else {name: plan[name] for name in only}
-    kept = {} if only is None else json.loads(output.read_text(encoding="utf-8"))["cases"]
+    kept = _kept(output)
     result = {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine().model_dump(mode="json"),
         "versions": {name: version(name) for name in ("svf-edge", "onnxruntime", "numpy", "av")},
         "threads": threads,
