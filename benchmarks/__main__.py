@@ -18,6 +18,7 @@ import typer
 
 DONE = Path("out/benchmarks/done")
 PARTS: Mapping[str, Sequence[str]] = {
+    "prepare": ("benchmarks.prepare",),
     "shipped": ("benchmarks.end_to_end", "shipped"),
     "published_10": ("benchmarks.end_to_end", "10"),
     "published_20": ("benchmarks.end_to_end", "20"),

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -33,10 +33,13 @@ CALIBRATION = 4
 """Clips that the int8 tool chains calibrate on."""
 
 Choice = Literal["shipped", "10", "20"]
+Extra = Literal["xnnpack", "compiled"]
+EXTRA: Mapping[Choice, Collection[Extra]] = {"shipped": ("xnnpack", "compiled"), "10": ("xnnpack",), "20": ()}
+"""Alternatives of the 15M size do not depend on its firing rate, so that the slow ones are taken at one."""
 
 
-def variants(network: Network, threads: int, *, compiled: bool) -> dict[str, Variant]:
-    """Every way of running `network` on its first clip. `compiled` adds torch's compiler, minutes of preparation."""
+def variants(network: Network, threads: int, extra: Collection[Extra] = ()) -> dict[str, Variant]:
+    """Ways of running `network` on its first clip; `extra` ones take minutes of preparation."""
     program, clips = network.program, network.clips[:CALIBRATION]
     inputs = {program.frames.name: clips[0]}
     twin = float_twin(program)
@@ -45,13 +48,14 @@ def variants(network: Network, threads: int, *, compiled: bool) -> dict[str, Var
     found = {
         "fp32": onnx_variant(twin, inputs, threads),
         "int8 QDQ": onnx_variant(int8_twin(twin, clips), inputs, threads),
-        "XNNPACK fp32": _executorch(network, "float", threads),
-        "XNNPACK int8": _executorch(network, "int8", threads),
         "portable": onnx_variant(portable_model(program), inputs, threads, right=right),
         "packed": onnx_variant(packed_model(program, rates=network.rates), inputs, threads, ours=True, right=right),
         "packed, ExecuTorch": _executorch(network, "packed", threads, right),
     }
-    if compiled:
+    if "xnnpack" in extra:
+        found["XNNPACK fp32"] = _executorch(network, "float", threads)
+        found["XNNPACK int8"] = _executorch(network, "int8", threads)
+    if "compiled" in extra:
         found["torch compiled"] = _compiled(network, threads)
     return found
 
@@ -59,16 +63,14 @@ def variants(network: Network, threads: int, *, compiled: bool) -> dict[str, Var
 def _executorch(
     network: Network, form: Literal["float", "int8", "packed"], threads: int, right: Judge | None = None
 ) -> Variant:
-    """A `.pte` of `network`, exported once: the tool chain takes minutes for large graphs."""
+    """A `.pte` of `network` in ExecuTorch."""
     from svf_edge.runtimes.executorch import ExecuTorchSession
 
-    CACHE.mkdir(parents=True, exist_ok=True)
-    path = CACHE / f"{_digest(network)}-{form}.pte"
     if form == "packed":  # exported anew: it is quick, and changes with the exporter
-        path = path.with_name(f"packed-{threads}.pte")
+        path = CACHE / f"packed-{threads}.pte"
         export_executorch(network.program, "packed", path, rates=network.rates)
-    elif not path.is_file():
-        xnnpack_twin(network.program, network.clips[:CALIBRATION], path, "none" if form == "float" else "convolutions")
+    else:
+        path = xnnpack_program(network, form)
 
     @contextmanager
     def opened() -> Iterator[Run]:
@@ -76,6 +78,14 @@ def _executorch(
             yield lambda: session.run(network.clips[0])[0]
 
     return Variant(opened, right)
+
+
+def xnnpack_program(network: Network, form: Literal["float", "int8"]) -> Path:
+    """The alternative on XNNPACK, exported once and kept: the tool chain takes minutes for large graphs."""
+    path = CACHE / f"{_digest(network)}-{form}.pte"
+    if not path.is_file():
+        xnnpack_twin(network.program, network.clips[:CALIBRATION], path, "none" if form == "float" else "convolutions")
+    return path
 
 
 def _compiled(network: Network, threads: int) -> Variant:
@@ -106,11 +116,11 @@ def _digest(network: Network) -> str:
     return hashlib.sha256("".join(made).encode()).hexdigest()[:16]
 
 
-def measure(network: Network, threads: Sequence[int], pace: Pace, *, compiled: bool) -> dict[str, Any]:
+def measure(network: Network, threads: Sequence[int], pace: Pace, extra: Collection[Extra] = ()) -> dict[str, Any]:
     """One case a number of threads. Raises `SystemExit` when an exact variant is not."""
     cases = []
     for count in threads:
-        chosen = variants(network, count, compiled=compiled)
+        chosen = variants(network, count, extra)
         check(chosen)
         samples = take_turns(chosen, pace, f"{network.name}, {count} thread{'s' if count > 1 else ''}")
         cases.append({"threads": count, "samples_ms": samples})
@@ -127,10 +137,10 @@ def run(which: Choice, output: Path, turns: int) -> None:
     """Measure `which` network and write the result file."""
     before = conditions("onnxruntime", "executorch", "torch")
     if which == "shipped":
-        result = measure(shipped(), (1, 2), Pace(turns), compiled=True)
+        result = measure(shipped(), (1, 2), Pace(turns), EXTRA[which])
     else:
         network = size_15m(int(which) / 100)
-        result = measure(network, (1, 2), Pace(max(turns // 2, 2), runs=8, warm_up=2), compiled=False)
+        result = measure(network, (1, 2), Pace(max(turns // 2, 2), runs=8, warm_up=2), EXTRA[which])
     store(output, {**before, **result})
     for case in result["cases"]:
         medians = {name: float(np.median(np.concatenate(turns))) for name, turns in case["samples_ms"].items()}

@@ -46,7 +46,7 @@ def test_end_to_end(network: Network, tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(
         end_to_end, "xnnpack_twin", lambda program, clips, path, scope: shutil.copy(tmp_path / "packed.pte", path)
     )
-    result = end_to_end.measure(network, (1,), QUICK, compiled=False)
+    result = end_to_end.measure(network, (1,), QUICK, ["xnnpack"])
     names = {"fp32", "int8 QDQ", "XNNPACK fp32", "XNNPACK int8", "portable", "packed", "packed, ExecuTorch"}
     assert_samples(result["cases"][0]["samples_ms"], names)
     assert result["spikes_per_neuron"] == pytest.approx(0.1, rel=0.1)
