@@ -25,7 +25,11 @@ struct VectorLanes {
 // Of a spike convolution's dense form.
 struct SpikeTile512 {
   static constexpr int kSpikeVectors = 2, kSpikePixels = 14;
-  static constexpr int kEventPercent = 20;  // spikes per input, above which it is faster than rows
+#if defined(__AVX512VNNI__)
+  static constexpr int kEventPercent = 18;  // spikes per input, above which it is faster than rows
+#else
+  static constexpr int kEventPercent = 24;
+#endif
 
   // How many of the planes are set, for the 32 channels of each of n words.
   static void counts(const int32_t* words, size_t n, int levels, size_t plane, uint8_t* out) {

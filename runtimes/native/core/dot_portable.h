@@ -40,7 +40,7 @@ struct SmallDot : ByteDot {
 
   // Of a spike convolution's dense form.
   static constexpr int kSpikeVectors = 4, kSpikePixels = 2;
-  static constexpr int kEventPercent = 60;  // spikes per input, above which it is faster than rows
+  static constexpr int kEventPercent = 35;  // spikes per input, above which it is faster than rows
   // How many of the planes are set, for the 32 channels of each of n words.
   static void counts(const int32_t* words, size_t n, int levels, size_t plane, int16_t* out) {
     for (size_t i = 0; i < n; ++i) spikes(words + i, levels, plane, out + i * 32);
