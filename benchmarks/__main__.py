@@ -27,6 +27,7 @@ PARTS: Mapping[str, Sequence[str]] = {
     "scaling": ("benchmarks.scaling",),
     "memory": ("benchmarks.memory",),
     "tracking": ("benchmarks.tracking",),
+    "instructions": ("benchmarks.instructions",),
     "documents": ("benchmarks.documents",),
 }
 

@@ -109,6 +109,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
             speed_tables.memory,
         )
     },
+    "instructions": speed_tables.instructions,
     "calibration": calibration,
     **{f"study_{group}": partial(study, group) for group in ("attention", "twin", "levels", "optimiser", "rate")},
 }

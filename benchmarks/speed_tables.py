@@ -192,3 +192,25 @@ def _where(result: Mapping[str, Any]) -> str:
         f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}; kernels {result['kernels']}; {amx}{packages}"
         f"; {result['date']}; load average {result['load_before'][0]:.1f} before the measurement."
     )
+
+
+def instructions() -> str:
+    """Innermost loops of the kernels: instructions per multiply-accumulate beside a library's, and modelled cycles."""
+    result = load("instructions")
+    lines = [
+        "| kernel set | kernel | innermost loop | instructions per MAC | library's tile | its instructions per MAC | "
+        "MAC per cycle (llvm-mca) |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for loop in result["loops"]:
+        cycles = f"{loop['products'] / loop['cycles']:.1f}, {loop['processor']}" if loop["cycles"] else "not modelled"
+        lines.append(
+            f"| {loop['kernel_set']} | {loop['kernel']} | `{loop['function']}` "
+            f"| {loop['instructions'] / loop['products']:.3f} | {loop['library']} "
+            f"| {loop['library_instructions_per_product']:.3f} | {cycles} |"
+        )
+    lines += [
+        "",
+        f"Loops as GCC made them, read from the object files; cycles are llvm-mca's of LLVM {result['llvm_mca']}.",
+    ]
+    return "\n".join(lines)
