@@ -20,7 +20,7 @@ from svf_edge.runtimes.devices.conditions.power import PowerMeter
 from svf_edge.runtimes.devices.connect import transport
 from svf_edge.runtimes.devices.runner import MOST_RUNS, Runner, program_for
 from svf_edge.runtimes.devices.store import Store
-from svf_edge.runtimes.runner_schema import RunnerBench
+from svf_edge.runtimes.runner_schema import RunnerBench, RunnerParity
 
 _IDLE_SECONDS = 5.0
 _SENT, _READY, _RAN = 0.4, 0.5, 0.95
@@ -57,7 +57,9 @@ def examine(address: Address, bundle: Bundle, task: Task, progress: Progress = n
         runner = Runner(device, installed.folder, program)
         progress("recording the device's state", _SENT)
         before = observe(device)
-        parity, benches, meter = None, (), None
+        parity: RunnerParity | None = None
+        benches: tuple[RunnerBench, ...] = ()
+        meter: PowerMeter | None = None
         if task.kind == "parity":
             progress("comparing spikes", _READY)
             parity = runner.parity(task.runtimes, task.threads)
@@ -73,7 +75,7 @@ def examine(address: Address, bundle: Bundle, task: Task, progress: Progress = n
         after = observe(device)
         if task.clean:
             store.remove()
-    first = parity if parity is not None else benches[0]
+    first: RunnerParity | RunnerBench = parity if parity is not None else benches[0]
     progress("done", 1.0)
     return DeviceCard(
         when=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -118,9 +118,9 @@ def _condition_notes(before: Conditions, after: Conditions) -> list[str]:
     if before.power_mode:
         notes.append(f"power mode {before.power_mode}")
     for cpu in before.cpus:
-        clock = f"{cpu.mhz:.0f} MHz" if cpu.mhz is not None else "unknown clock"
+        now = f"{cpu.mhz:.0f} MHz" if cpu.mhz is not None else "unknown clock"
         bounds = f", {cpu.min_mhz:.0f} to {cpu.max_mhz:.0f}" if cpu.min_mhz and cpu.max_mhz else ""
-        notes.append(f"cores {cpu.cpus}: {cpu.governor}, {clock}{' (locked)' if cpu.locked else bounds}")
+        notes.append(f"cores {cpu.cpus}: {cpu.governor}, {now}{' (locked)' if cpu.locked else bounds}")
     for clock in before.clocks:
         if not clock.name.startswith("cpu"):
             notes.append(f"{clock.name}: {clock.mhz:.0f} MHz{' (locked)' if clock.locked else ''}")
