@@ -28,7 +28,6 @@ from svf_edge.program.stream import state_tensors
 
 TorchDialect = Literal["packed", "portable"]
 
-CHANNELS_LAST = (0, 2, 3, 1)
 CHANNELS_FIRST = (0, 3, 1, 2)
 
 
@@ -127,7 +126,8 @@ class PackedModule(_ProgramModule):
                     self.keep(node, "theta", node.theta)
 
     def enter(self, frames: Tensor) -> Tensor:
-        return frames.permute(CHANNELS_LAST).contiguous()
+        rows: Tensor = torch.ops.svf.channels_last(frames)
+        return rows
 
     def leave(self, value: Tensor) -> Tensor:
         return value.permute(CHANNELS_FIRST).contiguous()

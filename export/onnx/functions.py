@@ -260,6 +260,9 @@ _SHARED = [
 ]
 
 _OPERATORS = [
+    """ChannelsLast (x) => (y) {
+        y = Transpose <perm = [0, 2, 3, 1]> (x)
+    }""",
     """SpikeConv2d <stride, padding, groups> (x, weight, bias, shift) => (y) {
         sums = ai.svf.body.SpikeConvolve <stride: ints = @stride, padding: ints = @padding, groups: int = @groups>
             (x, weight, bias, shift)

@@ -31,7 +31,7 @@ def packed_model(program: Program, rates: Rates = NO_RATES) -> onnx.ModelProto:
     check_levels(program)
     prove(program, "float32")
     writer = GraphWriter()
-    writer.op("Transpose", [program.frames.name], _rows(program.frames.name), perm=[0, 2, 3, 1])
+    writer.op("ChannelsLast", [program.frames.name], _rows(program.frames.name), DOMAIN)
     for step in fuse(program, rates):
         match step:
             case ConvLif():

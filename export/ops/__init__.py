@@ -18,6 +18,7 @@ overloads for ExecuTorch:
     torch.ops.svf.hamming_attention_lif(q, k, v, channels, heads, joint, gain, lif_bias, theta, soft_reset, levels)
         -> words of spikes, from words [T, H, W, words]
     torch.ops.svf.dot_attention_lif(...)                                        -> the same
+    torch.ops.svf.channels_last(x)                                  -> uint8 [T, H, W, C] from uint8 [T, C, H, W]
     torch.ops.svf.unpack_weights(packed, bits, shape)                           -> int8 of `shape`
 
 `weight` is int8 `[kh, kw, Cin / groups, Cout]`, `bias` and `shift` int32 `[Cout]`, `stride` and `padding` pairs of

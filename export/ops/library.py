@@ -90,6 +90,7 @@ def _load(path: Path) -> ctypes.CDLL:
             ctypes.POINTER(LifStage),
             pointer,
         ),
+        "svf_channels_last": (*[ctypes.c_int64] * 3, *[pointer] * 3),
         "svf_unpack_weights": (pointer, ctypes.c_int32, ctypes.c_int64, pointer),
         "svf_set_isa": (ctypes.c_char_p,),
     }

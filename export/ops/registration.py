@@ -32,6 +32,7 @@ OPERATORS = {
     "hamming_attention_lif": f"{_ATTENTION}, bool joint, {_NEURON}",
     "dot_attention": _ATTENTION,
     "dot_attention_lif": f"{_ATTENTION}, bool joint, {_NEURON}",
+    "channels_last": "Tensor x",
     "unpack_weights": "Tensor packed, int bits, int[4] shape",
 }
 _TWO_RESULTS = ("spike_conv2d_lif", "conv2d_lif")
@@ -134,6 +135,18 @@ def _unpack_weights(run: bool) -> Operator:
     return operator
 
 
+def _channels_last(run: bool) -> Operator:
+    def operator(x: Tensor) -> Tensor:
+        checks.require("x", x, [torch.uint8], 4)
+        frames, channels, height, width = x.shape
+        output = x.new_empty((frames, height, width, channels))
+        if run:
+            call("svf_channels_last", frames, channels, height * width, x.contiguous(), output)
+        return output
+
+    return operator
+
+
 def _operator(name: str, run: bool) -> Operator:
     dtype = torch.int8 if name.endswith("_s8") else torch.int32
     match name.removesuffix("_s8"):
@@ -147,6 +160,8 @@ def _operator(name: str, run: bool) -> Operator:
             return fused.dense_conv_lif(run)
         case "lif" | "integer_lif":
             return _lif(run)
+        case "channels_last":
+            return _channels_last(run)
         case "unpack_weights":
             return _unpack_weights(run)
         case other:

@@ -126,7 +126,7 @@ def test_missing_library_names_where_and_what_to_do(ptes: dict[str, Path], tmp_p
 def test_library_without_our_kernels_names_the_operators(ptes: dict[str, Path]) -> None:
     done = run_python(OPEN, ptes["packed"], find_library("svf_core"))
     assert done.stdout.startswith("MissingLibrary"), done
-    assert "no kernel for svf::conv2d, " in done.stdout
+    assert "no kernel for svf::channels_last, " in done.stdout
     assert "svf::spike_conv2d" in done.stdout
 
 

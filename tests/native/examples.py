@@ -59,6 +59,8 @@ def example(
             if packed:
                 attributes["density"] = 0
         return tensors(*inputs), attributes
+    if name == "channels_last":
+        return tensors(rng.integers(0, 256, (2, 3, 71, 67), dtype=np.uint8)), {}
     if name == "unpack_weights":
         return tensors(pack_weights(rng.integers(-7, 8, (3, 3, 2, 5), dtype=np.int8), 4)), {
             "bits": 4,

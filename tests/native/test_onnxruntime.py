@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 import torch
 from onnx import helper, numpy_helper
@@ -23,6 +22,7 @@ NAMES = {
     "conv2d": "IntConv2d",
     "conv2d_s8": "IntConv2dS8",
     "conv2d_lif": "IntConv2dLif",
+    "channels_last": "ChannelsLast",
     "lif": "Lif",
     "integer_lif": "IntegerLif",
     "hamming_attention": "HammingAttention",
@@ -67,7 +67,7 @@ def session(
         for key, array in arrays.items()
         if key not in held
     ]
-    kind = onnx.TensorProto.INT8 if dtype == torch.int8 else onnx.TensorProto.INT32
+    kind = helper.np_dtype_to_tensor_dtype(torch.empty(0, dtype=dtype).numpy().dtype)
     graph = helper.make_graph(
         [helper.make_node(operator, list(arrays), outputs, domain="ai.svf", **attributes)],
         name,
@@ -107,7 +107,7 @@ def test_same_integers_as_torch(
 ) -> None:
     inputs, attributes = example(name, signed, levels, residual)
     expected = call(name, inputs, attributes)
-    dtype = torch.int8 if name.endswith("_s8") else torch.int32
+    dtype = expected[0].dtype
     results = run(name, inputs, attributes, dtype, threads, constants)
     assert len(results) == (2 if residual else 1)
     for result, wanted in zip(results, expected, strict=False):

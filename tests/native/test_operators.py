@@ -287,6 +287,12 @@ def test_bad_arguments_are_named(name: str, change: dict[int, object], says: str
         getattr(svf, name)(*given)
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (2, 3, 5, 7), (1, 3, 65, 64), (3, 2, 64, 64), (1, 40, 3, 3)])
+def test_channels_last(shape: tuple[int, ...]) -> None:
+    x = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    np.testing.assert_array_equal(svf.channels_last(torch.from_numpy(x)).numpy(), x.transpose(0, 2, 3, 1))
+
+
 LIMIT = 2**30
 
 

@@ -155,6 +155,10 @@ SVF_API svf_status svf_causal_attention(const svf_attention_params* params, int3
                                         int32_t* summary, int32_t* y, const svf_lif_stage* lif,
                                         const svf_parallel* parallel);
 
+/* x: uint8 [T, C, positions]; y: uint8 [T, positions, C] */
+SVF_API svf_status svf_channels_last(int64_t frames, int64_t channels, int64_t positions, const uint8_t* x,
+                                     uint8_t* y, const svf_parallel* parallel);
+
 /* packed: bytes [ceil(size * bits / 8)] of two's complement fields, bits 4 or 2, the first in the lowest
  * bits; weight: int8 [size] */
 SVF_API svf_status svf_unpack_weights(const uint8_t* packed, int32_t bits, int64_t size, int8_t* weight);

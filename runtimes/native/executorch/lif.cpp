@@ -1,4 +1,4 @@
-// LIF over time with packed spikes as its result, and weights packed in a file.
+// LIF over time with packed spikes as its result, weights packed in a file, and the layout of frames.
 #include "call.h"
 
 namespace svf {
@@ -44,6 +44,16 @@ Tensor& unpack_weights_out(KernelRuntimeContext& context, const Tensor& packed, 
   return out;
 }
 
+Tensor& channels_last_out(KernelRuntimeContext& context, const Tensor& x, Tensor& out) {
+  Call call(context);
+  if (call.takes(x, ScalarType::Byte, {-1, -1, -1, -1}, "x") &&
+      call.gives(out, ScalarType::Byte, {x.size(0), x.size(2), x.size(3), x.size(1)}, "out"))
+    call.passes(svf_channels_last(x.size(0), x.size(1), x.size(2) * x.size(3), x.const_data_ptr<uint8_t>(),
+                                  out.mutable_data_ptr<uint8_t>(), &kParallel));
+  return out;
+}
+
+EXECUTORCH_LIBRARY(svf, "channels_last.out", channels_last_out);
 EXECUTORCH_LIBRARY(svf, "lif.out", lif_out);
 EXECUTORCH_LIBRARY(svf, "integer_lif.out", integer_lif_out);
 EXECUTORCH_LIBRARY(svf, "unpack_weights.out", unpack_weights_out);

@@ -11,7 +11,7 @@ namespace svf {
 // What a convolution has with and without a LIF. Constant weights are put in the order of the kernels once.
 class Convolution {
  public:
-  Convolution(const Node& node, bool packed, svf_type input, svf_type output)
+  Convolution(const Node& node, bool packed, svf_type input, svf_type output, svf_density density)
       : packed_(packed), params_{}, bias_(node, 2, "bias"), shift_(node, 3, "shift") {
     node.pair("stride", params_.stride);
     node.pair("padding", params_.padding);
@@ -19,6 +19,7 @@ class Convolution {
     params_.zero_point = packed ? 0 : node.integer("zero_point");
     params_.input_type = input;
     params_.output_type = output;
+    params_.density = density;
     weight_ = static_cast<const int8_t*>(node.constant(1, kernel_));
     if (weight_ != nullptr) prepare();
   }
@@ -109,15 +110,13 @@ class ConvLif {
   static constexpr size_t kResidual = 7, kSum = 1;
 
   ConvLif(const Node& node, bool packed, svf_type input, bool adds)
-      : conv_(node, packed, input, SVF_INT32),
+      : conv_(node, packed, input, SVF_INT32, packed ? density(node.text("density")) : SVF_AUTO),
         neuron_(node, 4),
-        density_(packed ? density(node.text("density")) : SVF_AUTO),
         adds_(adds),
         keeps_sum_(node.gives(kSum)) {}
 
   void run(const Call& call) const {
-    Convolution::Run run = conv_.read(call);
-    run.params.density = density_;
+    const Convolution::Run run = conv_.read(call);
     svf_lif_stage lif = neuron_.stage(call, run.output);
     if (adds_) lif.residual = call.input<int32_t>(kResidual, run.output, "residual");
     if (keeps_sum_) lif.sum = call.output<int32_t>(kSum, run.output);
@@ -137,7 +136,6 @@ class ConvLif {
 
   Convolution conv_;
   Neuron neuron_;
-  svf_density density_;
   bool adds_, keeps_sum_;
 };
 

@@ -1,6 +1,7 @@
 // ONNX Runtime operator library: domain ai.svf, version 1 (docs/contract.md, "Operators").
 #include "attention.h"
 #include "convolution.h"
+#include "layout.h"
 #include "lif.h"
 
 namespace svf {
@@ -15,7 +16,7 @@ constexpr Type kS32 = ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32;
 
 template <bool kPacked, svf_type kInput, svf_type kOutput>
 Conv make_conv(const Node& node) {
-  return Conv{Convolution(node, kPacked, kInput, kOutput)};
+  return Conv{Convolution(node, kPacked, kInput, kOutput, SVF_AUTO)};
 }
 template <bool kPacked, svf_type kInput, bool kAdds>
 ConvLif make_conv_lif(const Node& node) {
@@ -88,7 +89,11 @@ struct Library {
       {"DotAttentionLif", Types(6, kS32), {kS32}, make_attention_lif<SVF_DOT>},
   };
 
+  Definition<ChannelsLast> channels_last{
+      "ChannelsLast", {kU8}, {kU8}, [](const Node&) { return ChannelsLast{}; }};
+
   Library() {
+    domain.Add(&channels_last);
     for (auto& definition : convolutions) domain.Add(&definition);
     domain.Add(&spike_conv_lif);
     domain.Add(&spike_conv_add_lif);
