@@ -34,7 +34,7 @@ CALIBRATION = 4
 
 Choice = Literal["shipped", "10", "20"]
 Extra = Literal["xnnpack", "compiled"]
-EXTRA: Mapping[Choice, Collection[Extra]] = {"shipped": ("xnnpack", "compiled"), "10": ("xnnpack",), "20": ()}
+EXTRA: Mapping[Choice, tuple[Extra, ...]] = {"shipped": ("xnnpack", "compiled"), "10": ("xnnpack",), "20": ()}
 """Alternatives of the 15M size do not depend on its firing rate, so that the slow ones are taken at one."""
 
 
@@ -92,7 +92,9 @@ def _compiled(network: Network, threads: int) -> Variant:
     """The float network through torch's compiler (inductor), which needs a C++ compiler."""
     import torch
 
-    module = torch.compile(TorchTwin(network.program).eval().to(memory_format=torch.channels_last))
+    twin = TorchTwin(network.program).eval()
+    twin.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    module = torch.compile(twin)
     frames = torch.from_numpy(network.clips[0])
 
     @contextmanager

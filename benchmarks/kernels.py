@@ -107,8 +107,8 @@ def spike_convolution(case: ConvCase, node: Conv, spikes: Array, density: str, l
         density=DENSITY[density],
     )
     shape = (STEPS, case.size, case.size)
-    y = np.empty((*shape, case.out), np.int8 if saturates else np.int32)
-    expected = convolve(node, spikes)
+    y: Array = np.empty((*shape, case.out), np.int8 if saturates else np.int32)
+    expected: Array = convolve(node, spikes)
     if lif is not None:
         y = np.empty((*shape, word_count(case.out)), np.int32)
         expected = pack_spikes(interpret.lif(lif, expected)[0])
@@ -122,12 +122,8 @@ def spike_convolution(case: ConvCase, node: Conv, spikes: Array, density: str, l
     def opened() -> Iterator[Run]:
         prepared = ctypes.c_void_p()
         ours("svf_prepare_weights", ctypes.byref(params), 1, pointer(weight), ctypes.byref(prepared))
-        inputs = (
-            ctypes.byref(params),
-            *map(pointer, (words, weight)),
-            prepared,
-            *map(pointer, (node.bias, node.shift)),
-        )
+        constants = (pointer(node.bias), pointer(node.shift))
+        inputs = (ctypes.byref(params), pointer(words), pointer(weight), prepared, *constants)
 
         def run() -> Array:
             if lif is None:
@@ -165,14 +161,14 @@ def int8_convolution(case: ConvCase, node: Conv, spikes: Array) -> Variant:
     sums = sums.transpose(0, 2, 3, 1)
     unit = np.float32(np.abs(sums).max() / 120)
     x = np.ascontiguousarray(spikes.transpose(0, 2, 3, 1)).astype(np.uint8)
-    constants = {
-        "x_scale": np.float32(1),
-        "x_zero": np.uint8(0),
+    constants: dict[str, Array] = {
+        "x_scale": np.array(1, np.float32),
+        "x_zero": np.array(0, np.uint8),
         "w": node.weight,
         "w_scale": np.ones(case.out, np.float32),
         "w_zero": np.zeros(case.out, np.int8),
-        "y_scale": unit,
-        "y_zero": np.uint8(128),
+        "y_scale": np.array(unit),
+        "y_zero": np.array(128, np.uint8),
         "b": np.zeros(case.out, np.int32),
     }
     names = ["x", "x_scale", "x_zero", "w", "w_scale", "w_zero", "y_scale", "y_zero", "b"]
@@ -213,7 +209,7 @@ def one_node(
         kind,
         [value(name, array) for name, array in inputs.items()],
         [value("y", output)],
-        [numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
     )
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)

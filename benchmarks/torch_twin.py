@@ -59,11 +59,14 @@ def _layer(program: Program, node: Conv | Lif | Add | Attention) -> nn.Module:
 class _Neurons(nn.Module):
     """LIF over the leading time axis."""
 
+    scale: Tensor | None
+    bias: Tensor | None
+    theta: Tensor | None
+
     def __init__(self, program: Program, node: Lif) -> None:
         super().__init__()
         numbers = lif_numbers(program, node)
         self.levels, self.reset = float(node.levels), node.reset
-        # A parameter: the delegate takes constants only as such.
         for name, value in (("scale", numbers.scale), ("bias", numbers.bias), ("theta", numbers.theta)):
             known = None if value is None or (name == "theta" and (value == 1).all()) else torch.from_numpy(value)
             self.register_buffer(name, known)

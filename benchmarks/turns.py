@@ -25,7 +25,7 @@ from svf_edge.runtimes.machine import machine
 
 Run = Callable[[], Any]
 Inputs = Mapping[str, NDArray[Any]]
-Judge = Callable[[NDArray[Any]], bool]
+Judge = Callable[[Any], bool]
 
 RESULTS = Path(__file__).parent / "results"
 
