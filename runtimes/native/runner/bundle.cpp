@@ -33,6 +33,9 @@ const uint8_t* take(const std::map<std::string, TensorView>& tensors, const std:
 
 Bundle::Bundle(const std::string& folder) : folder_(folder) {
   const std::string path = folder_.path(kManifest);
+  if (!folder_.holds(kManifest))
+    throw Failure(Exit::kBadBundle,
+                  folder_.path() + ": not a bundle (no " + kManifest + "); make one with `svf-edge export`");
   const Descriptor file = folder_.open(kManifest);
   const uint64_t size = file_size(file, path);
   if (size > kLargestManifest)
@@ -47,6 +50,7 @@ Bundle::Bundle(const std::string& folder) : folder_(folder) {
     check(length == entry.size && hash_file(opened, where) == entry.sha256, where, length, entry.size);
     bytes_ += length;
   }
+  for (const Golden& entry : manifest_.golden) golden(entry);
 }
 
 Bytes Bundle::read(const std::string& name) const {

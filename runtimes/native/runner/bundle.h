@@ -20,7 +20,8 @@ struct GoldenVector {
 
 class Bundle {
  public:
-  // Opens `folder` and checks the manifest and every file's size and SHA-256. Failure (bad bundle, machine).
+  // Opens `folder` and checks the manifest, every file's size and SHA-256, and the golden vectors. Failure
+  // (bad bundle, machine).
   explicit Bundle(const std::string& folder);
 
   const Manifest& manifest() const { return manifest_; }

@@ -83,6 +83,11 @@ Folder::Folder(std::string path)
                                         "); make one with `svf-edge export`");
 }
 
+bool Folder::holds(const char* name) const {
+  struct stat status;
+  return fstatat(root_.get(), name, &status, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 Descriptor Folder::open(const std::string& name) const {
   if (!stays_inside(name)) bad_bundle(path_ + ": the path '" + name + "' leaves the bundle");
   const std::vector<std::string> parts = parts_of(name);

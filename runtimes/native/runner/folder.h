@@ -49,6 +49,8 @@ class Folder {
 
   const std::string& path() const { return path_; }
   std::string path(const std::string& name) const { return path_ + "/" + name; }
+  // Whether there is anything called `name` directly in the folder.
+  bool holds(const char* name) const;
   // Opens the regular file `name`. Failure (bad bundle) when it is missing, a link, or reached over one.
   Descriptor open(const std::string& name) const;
 
