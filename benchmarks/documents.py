@@ -19,7 +19,14 @@ from benchmarks.results import NotMeasured, load
 from svf_edge.files import write_text
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = ("README.md", "docs/benchmarks.md", "docs/calibration.md", "docs/experiments.md", "docs/tracking.md")
+DOCUMENTS = (
+    "README.md",
+    "docs/benchmarks.md",
+    "docs/calibration.md",
+    "docs/experiments.md",
+    "docs/runner.md",
+    "docs/tracking.md",
+)
 
 
 def demo() -> str:
@@ -63,6 +70,31 @@ def calibration() -> str:
         f"clips without labels, on one thread of an {machine['cpu']}.",
     ]
     return "\n".join(lines)
+
+
+def runner_sizes() -> str:
+    """What a kit for a device weighs."""
+    kits = load("runner")["kits"]
+    lines = [f"| file | {' | '.join(f'{kit}, kB' for kit in kits)} |", "|---|" + "---|" * len(kits)]
+    for name in sorted({name for sizes in kits.values() for name in sizes}):
+        cells = (f"{sizes[name] / 1e3:,.0f}" if name in sizes else "" for sizes in kits.values())
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def runner_start() -> str:
+    """From the start of svf-run to the first pose."""
+    result = load("runner")
+    lines = [
+        "| runtime | open and check ms | libraries ms | graph ms | first run ms | first pose ms |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in result["rows"]:
+        steps = ("open_ms", "library_ms", "load_ms", "first_run_ms", "first_pose_ms")
+        cells = " | ".join(f"{row['median'][step]:.0f}" for step in steps)
+        lines.append(f"| {row['runtime']} | {cells} |")
+    starts, machine = len(result["rows"][0]["first_pose_ms"]), result["machine"]
+    return "\n".join([*lines, "", f"Medians of {starts} starts, files in the page cache, on an {machine['cpu']}."])
 
 
 def study(group: str) -> str:
@@ -111,6 +143,8 @@ PARTS: Mapping[str, Callable[[], str]] = {
     },
     "instructions": speed_tables.instructions,
     "calibration": calibration,
+    "runner_sizes": runner_sizes,
+    "runner_start": runner_start,
     **{f"study_{group}": partial(study, group) for group in ("attention", "twin", "levels", "optimiser", "rate")},
 }
 

@@ -21,6 +21,7 @@ from svf_edge.errors import BadFile, MissingLibrary, SvfError, UnsupportedInput
 from svf_edge.export.bundle.manifest import (
     MANIFEST,
     Artefact,
+    Dialect,
     FileEntry,
     Form,
     FramesSpec,
@@ -59,6 +60,7 @@ class _Draft:
     program: Program
     folder: Path
     form: Form
+    wanted: Sequence[Dialect]
     typical: bool  # whether the golden clips show how often the program fires in use
     artefacts: list[Artefact] = field(default_factory=list)
     libraries: list[Library] = field(default_factory=list)
@@ -73,12 +75,12 @@ class _Draft:
 
     @property
     def dialects(self) -> tuple[Literal["packed", "portable"], ...]:
-        """A program with causal attention, or more levels than the packed operators take, is portable only."""
+        """Those wanted; a program with causal attention, or too many levels for packed operators, is portable only."""
         try:
             check_levels(self.program)
         except UnsupportedInput:
             return ("portable",)
-        return ("packed", "portable")
+        return tuple(dialect for dialect in ("packed", "portable") if dialect in self.wanted)
 
     def add_onnx(self) -> None:
         from svf_edge.export.onnx import export_onnx
@@ -174,6 +176,7 @@ def write_bundle(
     *,
     form: Form = "clip",
     targets: Sequence[str] | None = None,
+    dialects: Sequence[Dialect] = ("packed", "portable"),
     native: Sequence[Path] = (),
     typical: bool = False,
     progress: Progress = lambda message: None,
@@ -186,6 +189,7 @@ def write_bundle(
     The bundle is built beside `folder` and moved into place when it is whole, so a failure leaves nothing behind and
     an older bundle at `folder` stays until it is replaced.
 
+    `dialects` are those of the ONNX and ExecuTorch graphs; one is enough, and exported sooner than both.
     `native` are folders of native files for devices (`native_files`). The bundle also gets what was built on this
     machine, unless one of them is for its platform.
 
@@ -205,7 +209,7 @@ def write_bundle(
     _check_replaceable(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
-        draft = _Draft(program, Path(scratch) / "bundle", form, typical)
+        draft = _Draft(program, Path(scratch) / "bundle", form, dialects, typical)
         draft.folder.mkdir()
         save_program(program, draft.folder / PROGRAM)
         for name, clip in clips.items():

@@ -9,9 +9,12 @@ namespace svf {
 // runtimes/runner_schema.py has the same list.
 enum class Exit { kOk = 0, kDiffers = 1, kUsage = 2, kBadBundle = 3, kMissing = 4, kMachine = 5 };
 
+// Text on one line of valid UTF-8: it may come from a hostile file, and goes to terminals and logs.
+std::string printable(const std::string& text);
+
 class Failure : public std::runtime_error {
  public:
-  Failure(Exit code, const std::string& sentence) : std::runtime_error(sentence), code_(code) {}
+  Failure(Exit code, const std::string& sentence) : std::runtime_error(printable(sentence)), code_(code) {}
   Exit code() const { return code_; }
 
  private:

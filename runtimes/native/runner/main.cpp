@@ -109,25 +109,18 @@ Exit run(const Options& options) {
   return Exit::kOk;
 }
 
-// One line, whatever the text came from.
-std::string one_line(std::string text) {
-  for (char& c : text)
-    if (static_cast<unsigned char>(c) < 32) c = ' ';
-  return text;
-}
-
 }  // namespace
 
 int main(int count, char** arguments) {
   try {
     return static_cast<int>(run(parse_options({arguments + 1, arguments + count})));
   } catch (const Failure& failure) {
-    std::fprintf(stderr, "svf-run: %s\n", one_line(failure.what()).c_str());
+    std::fprintf(stderr, "svf-run: %s\n", failure.what());
     return static_cast<int>(failure.code());
   } catch (const std::bad_alloc&) {
     std::fputs("svf-run: there is not enough memory on this machine\n", stderr);
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "svf-run: %s\n", one_line(error.what()).c_str());
+    std::fprintf(stderr, "svf-run: %s\n", printable(error.what()).c_str());
   }
   return static_cast<int>(Exit::kMachine);
 }

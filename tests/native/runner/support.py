@@ -29,7 +29,7 @@ def runner() -> Path:
 def svf_run(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run it to its end. A crash is no way to end, and a failure leaves exactly one line."""
     command = [str(runner()), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, **options)
     assert done.returncode in set(ExitCode), done
     assert len(done.stderr.splitlines()) == (done.returncode != 0), done.stderr
     return done
