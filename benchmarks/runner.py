@@ -12,7 +12,6 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from statistics import median
 
 from benchmarks.results import RESULTS
 from svf_edge.export.bundle import Bundle, host_platform
@@ -49,8 +48,8 @@ def main() -> None:
         rows.append(
             {
                 "runtime": runtime,
-                "median": {step: median(getattr(timing, step) for _, timing in starts) for step in STEPS},
-                "first_pose_ms": [timing.first_pose_ms for _, timing in starts],
+                "starts": [{step: getattr(timing, step) for step in STEPS} for _, timing in starts],
+                "load": max(found.load_before[0] for found, _ in starts),
             }
         )
     sizes = {kit.name: {file.name: file.stat().st_size for file in sorted(kit.iterdir())} for kit in kits}
