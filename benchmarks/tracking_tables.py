@@ -20,7 +20,7 @@ def tracking() -> str:
     result = load("tracking")
     cases = {_CASES[name]: result["cases"][name] for name in _CASES if name in result["cases"]}
     lines = [
-        "| source | camera Hz | shown a second | age p50 ms | p99 ms | oldest ms | dropped | jitter px/frame² | cores |",
+        "| source | camera Hz | shown a second | age p50 ms | p99 ms | oldest ms | dropped | jitter px/fr.² | cores |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, case in cases.items():
@@ -59,8 +59,8 @@ def _conditions(result: dict[str, Any], cases: dict[str, Any]) -> str:
     )
     return (
         f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}; {runtimes}, {result['threads']} thread; "
-        f"pictures of 256x256 in H.264. When, and the load average before ({loads}). Above {machine['cores']}, other programs "
-        "wanted the processor too, and the times are those of a busy machine."
+        f"pictures of 256x256 in H.264. When, and the load average before ({loads}). Above {machine['cores']}, other "
+        "programs wanted the processor too, and the times are those of a busy machine."
     )
 
 
