@@ -131,9 +131,9 @@ def _outputs(
 
         outputs.page = stack.enter_context(LivePage(serve, tracker.bundle, tracker.runtime, threads))
         console.print(f"live page: {outputs.page.url}", markup=False)
+    if save is not None:
+        outputs.record = Recorder(save)
     if json is not None:
         outputs.json = JsonLines(json)
         stack.callback(outputs.json.release)
-    if save is not None:
-        outputs.record = Recorder(save)
     return outputs
