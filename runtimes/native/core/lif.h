@@ -7,9 +7,10 @@
 namespace svf {
 namespace {
 
-// Words of the output: from one time step to the next, and from one thermometer plane to the next.
+// Words of the output from one time step to the next, and from one thermometer plane to the next; channels
+// and words of a position.
 struct WordSteps {
-  size_t time, plane;
+  size_t time, plane, channels, words;
   int levels;
 };
 
@@ -57,46 +58,58 @@ Simd::I32 fire(Simd::I32 h, const Thresholds<kLevels>& thresholds, int levels, i
   return h;
 }
 
-// One word of every plane: x points at its first channel at t = 0. Membranes come from `before` (null: 0) and
-// go to `after` (null: nowhere), of 32 channels. kLevels 0: as many as steps.levels says.
-template <bool kSoftReset, int kLevels, bool kUnitGain>
-void lif_word(const int32_t* x, size_t x_step, const int32_t* gain, const int32_t* bias,
-              const int32_t* thresholds, int32_t* y, const WordSteps& steps, int frames,
-              const int32_t* before, int32_t* after) {
+// Positions whose membranes are in registers at one time: each waits for its own former time step.
+constexpr int kLifPositions = Simd::kLanes32 >= 8 ? Simd::kLanes32 / 4 : 1;
+
+// One word of every plane for kPositions neighbours: x points at its first channel at t = 0. kLevels 0: as
+// many as steps.levels says. Membranes start at those of `before` and are left in `after`, unless null.
+template <bool kSoftReset, int kLevels, bool kUnitGain, int kPositions>
+void lif_words(const int32_t* x, size_t x_step, const int32_t* gain, const int32_t* bias,
+               const int32_t* thresholds, int32_t* y, const WordSteps& steps, int frames,
+               const int32_t* before, int32_t* after) {
   const int levels = kLevels > 0 ? kLevels : steps.levels;
   const size_t y_step = steps.time, plane = steps.plane;  // kept out of reach of what y writes
+  const size_t channels = steps.channels, words = steps.words;
   const Thresholds<kLevels> reach(thresholds);
-  Simd::I32 u[kWordVectors];
-  for (int v = 0; v < kWordVectors; ++v)
-    u[v] = before == nullptr ? Simd::zero32() : Simd::load32(before + v * Simd::kLanes32);
-  for (int t = 0; t < frames; ++t, x += x_step, y += y_step) {
-    Simd::Mask reached[most_levels(kLevels)][kWordVectors];
-    for (int v = 0; v < kWordVectors; ++v) {
-      const int lane = v * Simd::kLanes32;
-      Simd::I32 input = Simd::load32(x + lane);
-      if (!kUnitGain) input = Simd::mul32(Simd::load32(gain + lane), input);
-      const Simd::I32 h = Simd::half32(Simd::add32(u[v], Simd::add32(input, Simd::load32(bias + lane))));
-      u[v] = fire<kSoftReset, kLevels>(h, reach, levels, v, reached);
+  Simd::I32 u[kPositions][kWordVectors];
+  for (int i = 0; i < kPositions; ++i)
+    for (int v = 0; v < kWordVectors; ++v)
+      u[i][v] = before == nullptr ? Simd::zero32() : Simd::load32(before + i * channels + v * Simd::kLanes32);
+  for (int t = 0; t < frames; ++t, x += x_step, y += y_step)
+    for (int i = 0; i < kPositions; ++i) {
+      Simd::Mask reached[most_levels(kLevels)][kWordVectors];
+      for (int v = 0; v < kWordVectors; ++v) {
+        const int lane = v * Simd::kLanes32;
+        Simd::I32 input = Simd::load32(x + i * channels + lane);
+        if (!kUnitGain) input = Simd::mul32(Simd::load32(gain + lane), input);
+        const Simd::I32 h = Simd::half32(Simd::add32(u[i][v], Simd::add32(input, Simd::load32(bias + lane))));
+        u[i][v] = fire<kSoftReset, kLevels>(h, reach, levels, v, reached);
+      }
+      for (int level = 0; level < levels; ++level)
+        y[static_cast<size_t>(level) * plane + i * words] =
+            static_cast<int32_t>(Simd::word_of(reached[level]));
     }
-    for (int level = 0; level < levels; ++level)
-      y[static_cast<size_t>(level) * plane] = static_cast<int32_t>(Simd::word_of(reached[level]));
-  }
   if (after == nullptr) return;
-  for (int v = 0; v < kWordVectors; ++v) Simd::store32(after + v * Simd::kLanes32, u[v]);
+  for (int i = 0; i < kPositions; ++i)
+    for (int v = 0; v < kWordVectors; ++v) Simd::store32(after + i * channels + v * Simd::kLanes32, u[i][v]);
 }
 
-template <bool kSoftReset, bool kUnitGain>
-auto lif_word_of(int levels) {
-  return levels == 1   ? lif_word<kSoftReset, 1, kUnitGain>
-         : levels == 2 ? lif_word<kSoftReset, 2, kUnitGain>
-         : levels == 3 ? lif_word<kSoftReset, 3, kUnitGain>
-         : levels == 4 ? lif_word<kSoftReset, 4, kUnitGain>
-                       : lif_word<kSoftReset, 0, kUnitGain>;
+template <bool kSoftReset, bool kUnitGain, int kPositions>
+auto lif_words_of(int levels) {
+  return levels == 1   ? lif_words<kSoftReset, 1, kUnitGain, kPositions>
+         : levels == 2 ? lif_words<kSoftReset, 2, kUnitGain, kPositions>
+         : levels == 3 ? lif_words<kSoftReset, 3, kUnitGain, kPositions>
+         : levels == 4 ? lif_words<kSoftReset, 4, kUnitGain, kPositions>
+                       : lif_words<kSoftReset, 0, kUnitGain, kPositions>;
 }
 
-template <bool kSoftReset>
-auto lif_word_of(int levels, bool unit_gain) {
-  return unit_gain ? lif_word_of<kSoftReset, true>(levels) : lif_word_of<kSoftReset, false>(levels);
+template <int kPositions>
+auto lif_words_of(const LifArgs& a, bool unit_gain) {
+  if (a.soft_reset)
+    return unit_gain ? lif_words_of<true, true, kPositions>(a.levels)
+                     : lif_words_of<true, false, kPositions>(a.levels);
+  return unit_gain ? lif_words_of<false, true, kPositions>(a.levels)
+                   : lif_words_of<false, false, kPositions>(a.levels);
 }
 
 bool lif(const LifArgs& a, const svf_parallel* parallel) {
@@ -112,11 +125,12 @@ bool lif(const LifArgs& a, const svf_parallel* parallel) {
     list_thresholds(a.theta + w * 32, a.channels - w * 32, a.levels, &thresholds[w * word_thresholds]);
   bool unit_gain = true;
   for (int c = 0; c < a.channels; ++c) unit_gain = unit_gain && a.gain[c] == 1;
-  const auto run =
-      a.soft_reset ? lif_word_of<true>(a.levels, unit_gain) : lif_word_of<false>(a.levels, unit_gain);
+  const auto several = lif_words_of<kLifPositions>(a, unit_gain);
+  const auto one = lif_words_of<1>(a, unit_gain);
   const size_t x_step = static_cast<size_t>(a.positions) * a.channels;
   const size_t y_step = static_cast<size_t>(a.positions) * a.words;
-  const WordSteps steps{y_step, static_cast<size_t>(a.frames) * y_step, a.levels};
+  const WordSteps steps{y_step, static_cast<size_t>(a.frames) * y_step, static_cast<size_t>(a.channels),
+                        static_cast<size_t>(a.words), a.levels};
   constexpr int kTile = 64;  // positions a task
   const size_t tiles = (static_cast<size_t>(a.positions) + kTile - 1) / kTile;
   return for_each(parallel, tiles, [&](size_t tile) {
@@ -124,7 +138,9 @@ bool lif(const LifArgs& a, const svf_parallel* parallel) {
     if (!padded.ok()) return false;
     if (tail) memset(padded.get(), 0, static_cast<size_t>(a.frames) * 32 * sizeof(int32_t));
     const size_t end = min_of(static_cast<size_t>(a.positions), (tile + 1) * kTile);
-    for (size_t p = tile * kTile; p < end; ++p) {
+    for (size_t p = tile * kTile; p < end;) {
+      const bool many = !tail && end - p >= static_cast<size_t>(kLifPositions);
+      const auto run = many ? several : one;
       const int32_t* x = a.x + p * a.channels;
       const int32_t* before = a.before == nullptr ? nullptr : a.before + p * a.channels;
       int32_t* after = a.after == nullptr ? nullptr : a.after + p * a.channels;
@@ -133,6 +149,7 @@ bool lif(const LifArgs& a, const svf_parallel* parallel) {
         run(x + w * 32, x_step, a.gain + w * 32, a.bias + w * 32, thresholds.get() + w * word_thresholds,
             y + w, steps, a.frames, before == nullptr ? nullptr : before + w * 32,
             after == nullptr ? nullptr : after + w * 32);
+      p += many ? kLifPositions : 1;
       if (!tail) continue;
       int32_t u[32] = {};
       if (before != nullptr) memcpy(u, before + full_words * 32, tail_bytes);
