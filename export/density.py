@@ -16,9 +16,9 @@ Rates = Mapping[str, float]
 NO_RATES: Rates = MappingProxyType({})
 
 EVENT_BELOW = 0.05
-DENSE_ABOVE = 0.5
-"""Spikes per neuron and step. Where adding rows and multiplying everything cost the same depends on the device: between
-these two it finds out itself, tile by tile."""
+DENSE_ABOVE = 0.6
+"""Spikes per neuron and step. Where adding rows and multiplying everything cost the same depends on the kernel set
+(docs/kernels.md): every set agrees outside these two, and between them it decides itself, tile by tile."""
 
 
 def choose(spikes_per_neuron: float | None) -> Density:
