@@ -1,10 +1,10 @@
 """Where the person is in the picture: a box that follows the pose, and the search for a person who is not found.
 
 The network takes one person in a crop around them and has no detector. The rule is simple. While a person is tracked,
-the box is drawn around the confident joints of the last frame with a margin, and moves there smoothly; small
-differences move nothing, so a person at rest is seen through a box at rest. When the mean score has been low for some
-frames, the person is lost: a few fixed boxes are tried in turn, the largest centred square first, until one of them
-gives a high mean score.
+the box is drawn around the confident joints of the last frames with a margin, and moves there smoothly; small
+differences set nothing in motion, so a person at rest is seen through a box at rest. When the mean score has been low
+for some frames, the person is lost: a few fixed boxes are tried in turn, the largest centred square first, until one of
+them gives a high mean score.
 """
 
 from __future__ import annotations
@@ -90,9 +90,11 @@ class FollowRule:
     patience: int = 10
     """Frames in a row below `lost` until the search begins; frames that each box of the search is tried."""
     gain: float = 0.3
-    """The part of the way to the wanted box that is gone in one frame."""
-    rest: float = 0.05
-    """Differences below this move nothing."""
+    """The part of the way that is gone in one frame: by the wanted box to that around the joints, by the box to it."""
+    start: float = 0.1
+    """A box at rest is set in motion by a difference of this to the wanted box."""
+    stop: float = 0.03
+    """A box in motion comes to rest within this difference."""
     smallest: float = 0.1
     """Least longer side, as a part of the picture's shorter side."""
 
@@ -113,6 +115,8 @@ class CropFollower:
         self.found = False
         self._tried = 0
         self._low = 0
+        self._wanted: NDArray[np.float64] | None = None
+        self._moving = True
 
     def update(self, points: Points, scores: Points) -> None:
         """Learn from the joints `[J, 2]` (pixels of the picture) and scores `[J]` seen through the present box."""
@@ -136,13 +140,15 @@ class CropFollower:
         low, high = points.min(axis=0), points.max(axis=0)
         side = self.rule.margin * float(((high - low) / self._shape).max())
         side = float(np.clip(side, self.rule.smallest * min(self.picture), self._largest()))
-        wanted = np.array([*((low + high) / 2), side])
-        now = np.array([*self.box.centre, (self.box.width / self._shape[0])])
-        step = wanted - now
-        if np.abs(step).max() < self.rule.rest * now[2]:
-            return
-        x, y, side = now + self.rule.gain * step
-        self.box = self._at((x, y), side)
+        around = np.array([*((low + high) / 2), side])
+        self._wanted = around if self._wanted is None else self._wanted + self.rule.gain * (around - self._wanted)
+        now = np.array([*self.box.centre, self.box.width / self._shape[0]])
+        step = self._wanted - now
+        difference = float(np.abs(step).max()) / now[2]
+        self._moving = difference > (self.rule.stop if self._moving else self.rule.start)
+        if self._moving:
+            x, y, side = now + self.rule.gain * step
+            self.box = self._at((x, y), side)
 
     def _largest(self) -> float:
         """Side of the smallest box that holds the whole picture."""

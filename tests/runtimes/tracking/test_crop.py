@@ -57,9 +57,9 @@ def test_it_follows_a_person_and_rests_with_one() -> None:
     resting = follower.box
     noise = np.random.default_rng(0)
     for _ in range(30):
-        follower.update(PERSON + 500 + noise.normal(0, 1, PERSON.shape).astype(np.float32), SURE)
+        follower.update(PERSON + 500 + noise.normal(0, 4, PERSON.shape).astype(np.float32), SURE)
     assert follower.box == resting
-    assert max(abs(a - b) for a, b in zip(resting.centre, (500, 500), strict=True)) <= RULE.rest * resting.side
+    assert max(abs(a - b) for a, b in zip(resting.centre, (500, 500), strict=True)) <= RULE.start * resting.side
 
 
 def test_the_box_stays_in_the_picture_where_it_fits() -> None:

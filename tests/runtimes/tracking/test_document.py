@@ -76,7 +76,7 @@ def test_numbers_of_the_rule_are_those_of_the_code() -> None:
     for sentence in (
         f"score of at least {rule.joint_score} with a margin ({rule.margin} times their extent)",
         f"goes {rule.gain} of the way",
-        f"differences below {100 * rule.rest:.0f} %",
+        f"set in motion by a difference of {100 * rule.start:.0f} % and rests again within {100 * rule.stop:.0f} %",
         f"After {rule.patience} frames with a mean score below {rule.lost}",
         f"tried for {rule.patience} frames each until one gives a mean score of {rule.found}",
         f"silent for {PATIENCE:.0f} seconds",

@@ -39,6 +39,12 @@ def test_a_person_is_followed_through_a_larger_picture(tracker: PoseTracker, wal
     assert np.std(centres[5:]) < 10 and 90 < np.mean(centres[5:]) < 160
 
 
+def test_a_still_picture_gives_joints_that_stand_still(tracker: PoseTracker, walk: list[np.ndarray]) -> None:
+    seen = [tracker(walk[0])[0] for _ in range(40)]
+    assert tracker.found and tracker.box.side < 256  # it had to settle
+    assert all((points == seen[-1]).all() for points in seen[25:])
+
+
 def test_a_tracker_has_its_own_state_and_forgets_on_reset(shipped: Bundle, walk: list[np.ndarray]) -> None:
     one, two = PoseTracker(shipped), PoseTracker(shipped)
     expected = [one(frame) for frame in walk[:8]]
