@@ -90,7 +90,10 @@ def killer(target: Target, there: Path, then: Callable[[], None] = lambda: None)
     return thread
 
 
-def test_a_push_goes_on_after_the_daemon_was_killed(remote: Target, heavy: Bundle, tmp_path: Path) -> None:
+def test_a_push_goes_on_after_the_daemon_was_killed(
+    remote: Target, heavy: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "BACK_OFF", (0.5,) * 60)  # however long a busy machine takes to start it
     there = tmp_path / "there"
     assert isinstance(remote.daemon, (Sshd, Adbd))
     with remote.transport() as device:
