@@ -10,6 +10,7 @@ from svf_edge.files import write_text
 from svf_edge.runtimes.base import Result
 from svf_edge.runtimes.devices.conditions import Conditions, Identity
 from svf_edge.runtimes.devices.conditions.jetson import Rail
+from svf_edge.runtimes.parity import Address
 from svf_edge.runtimes.runner_schema import RunnerBench, RunnerParity, RunnerVariant
 
 FORMAT = 1
@@ -30,6 +31,14 @@ class Retention(Result):
         return self.last / self.first
 
 
+class SpikeAddress(Result):
+    """Where a runtime first differs on a golden clip."""
+
+    runtime: str
+    clip: str
+    first: Address
+
+
 class DeviceCard(Result):
     """One examination of one device. True when all that ran is equal or was measured, and something was.
 
@@ -47,6 +56,7 @@ class DeviceCard(Result):
     before: Conditions
     after: Conditions
     parity: RunnerParity | None = None
+    differences: tuple[SpikeAddress, ...] = ()
     benches: tuple[RunnerBench, ...] = ()
     rails: tuple[Rail, ...] = ()
     retention: tuple[Retention, ...] = ()

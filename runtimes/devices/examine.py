@@ -14,7 +14,7 @@ from svf_edge.errors import SvfError, UnsupportedInput
 from svf_edge.export.bundle import Bundle
 from svf_edge.runtimes.base import Progress, no_progress
 from svf_edge.runtimes.devices.address import Address
-from svf_edge.runtimes.devices.card import SUSTAINED_SECONDS, DeviceCard, Retention, retention
+from svf_edge.runtimes.devices.card import SUSTAINED_SECONDS, DeviceCard, Retention, SpikeAddress, retention
 from svf_edge.runtimes.devices.conditions import identify, observe
 from svf_edge.runtimes.devices.conditions.power import PowerMeter
 from svf_edge.runtimes.devices.connect import transport
@@ -54,15 +54,17 @@ def examine(address: Address, bundle: Bundle, task: Task, progress: Progress = n
         program = program_for(bundle, identity.platform, address.url)
         store = Store(device, address.folder or identity.cache)
         installed = store.install(bundle, lambda what, part: progress(what, _SENT * part))
-        runner = Runner(device, installed.folder, program)
+        runner = Runner(device, store, installed.folder, program)
         progress("recording the device's state", _SENT)
         before = observe(device)
         parity: RunnerParity | None = None
+        differences: tuple[SpikeAddress, ...] = ()
         benches: tuple[RunnerBench, ...] = ()
         meter: PowerMeter | None = None
         if task.kind == "parity":
             progress("comparing spikes", _READY)
             parity = runner.parity(task.runtimes, task.threads)
+            differences = runner.addresses(bundle, parity)
         else:
             meter = PowerMeter(device)
             if meter.present:
@@ -88,6 +90,7 @@ def examine(address: Address, bundle: Bundle, task: Task, progress: Progress = n
         before=before,
         after=after,
         parity=parity,
+        differences=differences,
         benches=benches,
         rails=meter.rails if meter is not None else (),
         retention=_retention(benches) if task.sustained is not None else (),

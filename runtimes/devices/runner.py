@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from shlex import join
+from pathlib import Path
+from shlex import join, quote
+from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -11,8 +13,11 @@ from pydantic import BaseModel, ValidationError
 from svf_edge.errors import BadFile, MissingLibrary, SvfError, UnsupportedInput
 from svf_edge.export.bundle import Bundle
 from svf_edge.export.bundle.native import RUNNER
+from svf_edge.runtimes.devices.card import SpikeAddress
 from svf_edge.runtimes.devices.errors import DeviceError
+from svf_edge.runtimes.devices.store import Store
 from svf_edge.runtimes.devices.transport import Completed, Transport
+from svf_edge.runtimes.runner_results import clip_parity
 from svf_edge.runtimes.runner_schema import ExitCode, RunnerBench, RunnerParity
 
 Document = TypeVar("Document", bound=BaseModel)
@@ -44,15 +49,33 @@ def program_for(bundle: Bundle, platform: str, device: str) -> str:
 class Runner:
     """`svf-run` in the bundle folder `folder` of a device."""
 
-    def __init__(self, transport: Transport, folder: str, program: str) -> None:
+    def __init__(self, transport: Transport, store: Store, folder: str, program: str) -> None:
         self._transport = transport
         self._folder = folder
+        self._spikes = f"{store.folder}/spikes"
         self._program = f"./{program}"
 
     def parity(self, runtimes: Sequence[str], threads: int) -> RunnerParity:
         """Compare every layer's spikes on all golden clips. Raises `SvfError`."""
-        arguments = ["parity", ".", "--threads", str(threads), *_named(runtimes)]
+        self._transport.check(f"rm -rf {quote(self._spikes)}", doing="removing spikes of another run")
+        arguments = ["parity", ".", "--threads", str(threads), "--spikes", self._spikes, *_named(runtimes)]
         return self._run(arguments, RunnerParity, "comparing spikes", PARITY_SECONDS)
+
+    def addresses(self, bundle: Bundle, found: RunnerParity) -> tuple[SpikeAddress, ...]:
+        """The first differing spike of every runtime and clip that differs. Raises `SvfError`."""
+        addresses = []
+        with TemporaryDirectory() as scratch:
+            for runtime in found.runtimes:
+                for clip in runtime.clips:
+                    names = [layer.spikes for layer in clip.layers if layer.spikes is not None]
+                    for name in names:
+                        if Path(name).name != name:  # the device's word, and no path for this machine
+                            raise DeviceError(f"{self._transport.address}: {RUNNER} names '{name}' as a file of spikes")
+                        self._transport.fetch(f"{self._spikes}/{name}", Path(scratch) / name)
+                    first = clip_parity(bundle, clip, Path(scratch)).first if names else None
+                    if first is not None:
+                        addresses.append(SpikeAddress(runtime=runtime.runtime, clip=clip.clip, first=first))
+        return tuple(addresses)
 
     def bench(self, runtimes: Sequence[str], threads: int, runs: int, seconds: float) -> RunnerBench:
         """Measure latency, at most `seconds` a runtime. Raises `SvfError`."""

@@ -37,6 +37,7 @@ def device_lines(url: str, identity: Identity | str) -> list[str]:
 def _parity(card: DeviceCard, runtimes: Iterable[RunnerRuntime], notes: list[str]) -> Table:
     found = list(runtimes)
     remarks = [_why(entry) for entry in found]
+    remarks += [f"{entry.runtime}: {entry.clip}: first at {entry.first}" for entry in card.differences]
     table = _table(
         f"Parity on {card.device}", ("spikes\nM", "layers\nequal", "outputs"), [*filter(None, remarks), *notes]
     )
@@ -61,9 +62,6 @@ def _why(entry: RunnerRuntime) -> str | None:
     if entry.failure or entry.reason:
         return f"{entry.runtime}: {entry.failure or f'not run: {entry.reason}'}"
     for clip in entry.clips:
-        for layer in clip.layers:
-            if not layer.equal:
-                return f"{entry.runtime}: {clip.clip}: the first layer that differs is '{layer.layer}'"
         for output in clip.outputs:
             if output.differing:
                 return f"{entry.runtime}: {clip.clip}: {output}"

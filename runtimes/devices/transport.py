@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shlex
+import shutil
 import subprocess
 import tempfile
 from abc import ABC, abstractmethod
@@ -14,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from svf_edge.files import atomic_write
 from svf_edge.runtimes.devices.address import Address
 from svf_edge.runtimes.devices.errors import DeviceError, DeviceFull, DeviceTimeout
 
@@ -90,6 +92,13 @@ class Transport(ABC):
         """Start `script`, which runs until it is stopped. Raises `DeviceError` when the client is not installed."""
         return self._start(script, doing, None)
 
+    def fetch(self, there: str, here: Path, *, timeout: float = 60.0) -> None:
+        """Copy a file of the device to `here`, whole or not at all. Raises as `check`."""
+        doing = f"fetching {there}"
+        completed = self._start(f"cat {shlex.quote(there)}", doing, None).wait(timeout, into=here)
+        if completed.code:
+            raise DeviceError(f"{self.address}: failed while {doing}: {completed.complaint}")
+
     def _start(self, script: str, doing: str, stdin: Path | None) -> Running:
         mark = f"svf-exit-{secrets.token_hex(8)}"
         wrapped = (_GUARDED if stdin is None else _FED).format(script=script, mark=mark)
@@ -135,11 +144,14 @@ class Running:
         finally:
             os.close(source)
 
-    def wait(self, timeout: float) -> Completed:
-        """Wait for its end. Raises as `Transport.run`."""
+    def wait(self, timeout: float, into: Path | None = None) -> Completed:
+        """Wait for its end; what it wrote goes to the file `into`, if given, when it ends well.
+
+        Raises as `Transport.run`.
+        """
         try:
             self._process.wait(timeout)
-            return self._completed()
+            return self._completed(into)
         except subprocess.TimeoutExpired:
             raise DeviceTimeout(
                 f"{self._transport.address}: gave no answer for {timeout:.0f} s while {self._doing}; check the "
@@ -161,14 +173,20 @@ class Running:
             self._process.wait()
         self._close()
 
-    def _completed(self) -> Completed:
+    def _completed(self, into: Path | None) -> Completed:
         where = self._transport.address
         text, found, status = _content(self._stderr).rpartition(f"\n{self._mark} ")
         if not found:
             lines = status.strip().splitlines()
             complaint = lines[-1] if lines else f"the client ended with exit code {self._process.returncode}"
             raise self._transport.lost(self._doing, complaint)
-        completed = Completed(int(status.split()[0]), _content(self._stdout), text)
+        code = int(status.split()[0])
+        if into is not None and not code:
+            self._stdout.seek(0)
+            with atomic_write(into) as temporary, temporary.open("wb") as target:
+                shutil.copyfileobj(self._stdout, target)
+            return Completed(code, "", text)
+        completed = Completed(code, _content(self._stdout), text)
         if completed.code and any(word in text for word in _FULL):
             raise DeviceFull(
                 f"{where}: no space is left on the device while {self._doing}; free some, or name another folder in "

@@ -71,7 +71,12 @@ def test_any_bytes_go_through(target: Target, tmp_path: Path) -> None:
     source.write_bytes(bytes(range(256)) * 4096 + b"\r\n\0\x04")
     with target.transport() as device:
         device.check(f'cat > "{there}"', doing="sending", stdin=source)
-    assert there.read_bytes() == source.read_bytes()
+        assert there.read_bytes() == source.read_bytes()
+        device.fetch(str(there), tmp_path / "back")
+        assert (tmp_path / "back").read_bytes() == source.read_bytes()
+        with pytest.raises(DeviceError, match="failed while fetching /no/such/file"):
+            device.fetch("/no/such/file", tmp_path / "nothing")
+    assert not (tmp_path / "nothing").exists()
 
 
 def test_a_slow_command_is_ended_on_the_device(target: Target, tmp_path: Path) -> None:
