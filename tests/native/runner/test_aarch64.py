@@ -5,6 +5,7 @@ What emulation shows is bits, not time.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -43,15 +44,20 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture(scope="module")
-def kit() -> Path:
-    """The files for linux-aarch64, built in the checkout's build folder, where the next run finds them."""
-    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
+def kit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files for linux-aarch64. The build folder is the checkout's, which one process at a time works in."""
+    here = Path(sys.executable).parent  # cmake and ninja come with the environment, which need not be on the path
+    path = os.pathsep.join([str(here), os.environ["PATH"]])
+    missing = [tool for tool in TOOLS if shutil.which(tool, path=path) is None]
     if missing or not SYSROOT.is_dir():
         pytest.skip(f"needs {', '.join(missing or [str(SYSROOT)])} (apt: g++-aarch64-linux-gnu qemu-user)")
     pytest.importorskip("executorch")
-    output = ROOT / "build" / "kits"
+    output = tmp_path_factory.mktemp("kits")
     command = [sys.executable, str(ROOT / "tools" / "device_kit.py"), "linux-aarch64", "--output", str(output)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    (ROOT / "build").mkdir(exist_ok=True)
+    with (ROOT / "build" / "kit.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PATH": path})
     assert done.returncode == 0, done.stderr[-2000:]
     return output / "linux-aarch64"
 
