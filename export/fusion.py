@@ -52,7 +52,7 @@ class ConvLif:
 
 @dataclass(frozen=True, eq=False)
 class AttentionLif:
-    """`lif` of `attention`, which is of scope `joint` or `spatial`."""
+    """`lif` of `attention`, which is of any scope but `temporal`."""
 
     attention: Attention
     lif: Lif
@@ -103,7 +103,7 @@ def _step(lif: Lif, by_name: dict[str, Node], reads: Counter[str], inside: set[s
             conv = _added_conv(source, by_name, reads)
             return None if conv is None else ConvLif(conv, lif, source, kept)
         case Attention():
-            return AttentionLif(source, lif) if kept is None and source.scope in ("joint", "spatial") else None
+            return AttentionLif(source, lif) if kept is None and source.scope != "temporal" else None
         case _:
             return None
 

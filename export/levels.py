@@ -1,4 +1,4 @@
-"""Which levels of spikes the packed operators take (docs/contract.md, "Operators")."""
+"""Which programs the packed operators take (docs/contract.md, "Operators")."""
 
 from __future__ import annotations
 
@@ -15,6 +15,13 @@ def check_levels(program: Program) -> None:
                 f"layer '{lif.name}' is an integer LIF with {lif.levels} levels; packed operators take {MAX_LEVELS} "
                 "at most, export the portable dialect"
             )
+
+
+def check_causal(program: Program) -> None:
+    """Raise `UnsupportedInput` naming the first causal attention: only ONNX has packed operators for it."""
     for node in program.nodes:
         if isinstance(node, Attention) and node.scope == "causal":
-            raise UnsupportedInput(f"layer '{node.name}': causal attention has the portable dialect alone")
+            raise UnsupportedInput(
+                f"layer '{node.name}': the packed operators of torch and ExecuTorch take no causal attention; export "
+                "the portable dialect, or ONNX"
+            )

@@ -20,7 +20,7 @@ from torch.nn import functional
 from svf_edge.contract import INT8_MAX
 from svf_edge.export.density import DENSITIES, NO_RATES, Rates
 from svf_edge.export.fusion import AttentionLif, ConvLif, fuse
-from svf_edge.export.levels import check_levels
+from svf_edge.export.levels import check_causal, check_levels
 from svf_edge.packing import pack_weights
 from svf_edge.program import Add, Attention, Conv, Lif, Node, Program
 from svf_edge.program.ranges import prove
@@ -107,6 +107,7 @@ class PackedModule(_ProgramModule):
 
     def __init__(self, program: Program, taps: bool, rates: Rates) -> None:
         check_levels(program)
+        check_causal(program)
         prove(program, "int32")
         from svf_edge.export import ops  # noqa: F401  registers torch.ops.svf, which needs the native library
 

@@ -84,7 +84,7 @@ class ExecuTorch(Runtime):
         from svf_edge.runtimes.executorch import ExecuTorchSession
 
         steps = ExecuTorchSession(bundle.path(path), threads=threads, library=library)
-        return StreamSession(bundle.program(), lambda inputs: steps.run(*inputs.values()), steps.close)
+        return StreamSession(bundle.program(), lambda inputs: steps.run(*inputs.values()), close=steps.close)
 
     def prepare(self) -> None:
         """Import torch and ExecuTorch's extension."""

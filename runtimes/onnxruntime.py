@@ -148,7 +148,9 @@ class OnnxRuntime(Runtime):
         program, stream = bundle.program(), bundle.manifest.form == "stream"
         shown = program.for_steps(1) if stream else program
         graph = OnnxRuntimeGraph(self.graph(bundle), shown, self._dialect, threads=threads, taps=taps, library=library)
-        return StreamSession(program, graph) if stream else OnnxRuntimeSession(program, graph)
+        return (
+            StreamSession(program, graph, self._dialect == "packed") if stream else OnnxRuntimeSession(program, graph)
+        )
 
     def prepare(self) -> None:
         """Import ONNX Runtime."""

@@ -26,18 +26,28 @@ class StreamSession(Session):
     added to their sum and the oldest taken from it.
     """
 
-    def __init__(self, program: Program, graph: StepGraph, close: Callable[[], None] = lambda: None) -> None:
-        """`program` is the one whose clips `run` takes; `graph` is a step of it. `close` lets go of the graph."""
+    def __init__(
+        self,
+        program: Program,
+        graph: StepGraph,
+        channels_last: bool = False,
+        close: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`program` is the one whose clips `run` takes; `graph` is a step of it. `close` lets go of the graph.
+
+        With `channels_last` membranes are `[H, W, C]` in the graph.
+        """
         self._program = program
         self._step = program.for_steps(1)
         self._graph = graph
+        self._channels_last = channels_last
         self._close = close
         self._tensors = state_tensors(self._step)
         self.reset()
 
     def reset(self) -> None:
         """Begin a new stream."""
-        self._taken = {tensor.taken: np.zeros(tensor.shape, np.int32) for tensor in self._tensors}
+        self._taken = {tensor.taken: np.zeros(tensor.sizes(self._channels_last), np.int32) for tensor in self._tensors}
         self._summaries: dict[str, deque[NDArray[np.int32]]] = {
             tensor.node: deque() for tensor in self._tensors if tensor.window
         }
@@ -73,7 +83,8 @@ class StreamSession(Session):
                 kept = self._summaries[tensor.node]
                 found[tensor.node] = np.stack(kept) if kept else np.zeros((0, *tensor.shape), np.int32)
             else:
-                found[tensor.node] = self._taken[tensor.taken].copy()
+                membrane = self._taken[tensor.taken]
+                found[tensor.node] = np.moveaxis(membrane, -1, 0) if self._channels_last else membrane
         return found
 
     def close(self) -> None:

@@ -41,7 +41,7 @@ def export_onnx(
     or a program without a stream form.
     """
     program = program.for_steps(1) if stream else program
-    model = packed_model(program, rates) if dialect == "packed" else portable_model(program, stream)
+    model = packed_model(program, rates, stream) if dialect == "packed" else portable_model(program, stream)
     if taps:
         add_taps(model, program, dialect, path)
     with atomic_write(path) as temporary:

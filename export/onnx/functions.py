@@ -9,6 +9,7 @@ They are written in ONNX's textual syntax. `ai.svf.body` holds the pieces that s
 from __future__ import annotations
 
 from functools import cache
+from typing import Literal, get_args
 
 import onnx
 from onnx import parser
@@ -161,6 +162,10 @@ _SHARED = [
     """TokenProduct (q, k, v) => (o) {
         keys = Transpose <perm = [0, 1, 3, 2]> (k)
         summary = MatMul (keys, v)
+        o = ai.svf.body.LookUp (q, summary)
+    }""",
+    # Q M of summaries M [G, heads, d, d].
+    """LookUp (q, summary) => (o) {
         heads = MatMul (q, summary)
         rows = Transpose <perm = [0, 2, 1, 3]> (heads)
         shape = Constant <value_ints = [0, 0, -1]> ()
@@ -181,8 +186,8 @@ _SHARED = [
         scaled = Mul (floats, factor)
         drive = Add (scaled, offset)
     }""",
-    # LIF of any number of levels; words [levels, T, H, W, ceil(C / 32)].
-    """FirePlanes <soft_reset, levels> (x, gain, bias, theta) => (words) {
+    # LIF of any number of levels from membranes [H, W, C]; words [levels, T, H, W, ceil(C / 32)], membranes after.
+    """FirePlanesFrom <soft_reset, levels> (x, gain, bias, theta, before) => (words, after) {
         drive = ai.svf.body.Drive (x, gain, bias)
         threshold = Cast <to = 1> (theta)
         soft_flag = Constant <value_int: int = @soft_reset> ()
@@ -195,8 +200,7 @@ _SHARED = [
         tall = Reshape (counts, column)
         multiples = Cast <to = 1> (tall)
         thresholds = Mul (multiples, threshold)
-        frame = Shape <start = 1> (drive)
-        rest = ConstantOfShape <value = float[1] {0.0}> (frame)
+        rest = Cast <to = 1> (before)
         final, steps = Scan <num_scan_inputs = 1, body = step (float[H, W, C] membrane, float[H, W, C] input)
             => (float[H, W, C] next, float[L, H, W, C] reached) {
                 sum = Add (membrane, input)
@@ -216,10 +220,17 @@ _SHARED = [
             }> (rest, drive)
         planes = Transpose <perm = [1, 0, 2, 3, 4]> (steps)
         words = ai.svf.body.Pack (planes)
+        after = Cast <to = 6> (final)
     }""",
-    # The same with words [T, H, W, ceil(C / 32)] for one level.
-    """Fire <soft_reset, levels> (x, gain, bias, theta) => (words) {
-        planes = ai.svf.body.FirePlanes <soft_reset: int = @soft_reset, levels: int = @levels> (x, gain, bias, theta)
+    # The same from membranes of 0.
+    """FirePlanes <soft_reset, levels> (x, gain, bias, theta) => (words) {
+        frame = Shape <start = 1> (x)
+        rest = ConstantOfShape <value = int32[1] {0}> (frame)
+        words, after = ai.svf.body.FirePlanesFrom <soft_reset: int = @soft_reset, levels: int = @levels>
+            (x, gain, bias, theta, rest)
+    }""",
+    # Words [levels, T, H, W, ...] without the axis of planes where there is one.
+    """OnePlane <levels> (planes) => (words) {
         most = Constant <value_int: int = @levels> ()
         one = Constant <value_int = 1> ()
         single = Equal (most, one)
@@ -230,6 +241,15 @@ _SHARED = [
         sizes = Shape (planes)
         shape = Slice (sizes, start, end)
         words = Reshape (planes, shape)
+    }""",
+    """Fire <soft_reset, levels> (x, gain, bias, theta) => (words) {
+        planes = ai.svf.body.FirePlanes <soft_reset: int = @soft_reset, levels: int = @levels> (x, gain, bias, theta)
+        words = ai.svf.body.OnePlane <levels: int = @levels> (planes)
+    }""",
+    """FireFrom <soft_reset, levels> (x, gain, bias, theta, before) => (words, after) {
+        planes, after = ai.svf.body.FirePlanesFrom <soft_reset: int = @soft_reset, levels: int = @levels>
+            (x, gain, bias, theta, before)
+        words = ai.svf.body.OnePlane <levels: int = @levels> (planes)
     }""",
     # Words [T, H, W, ...], or with planes in front, to the heads [G, heads, N, d] of one group of tokens, or of T.
     """FrameHeads <channels, heads, joint> (words) => (split) {
@@ -249,6 +269,27 @@ _SHARED = [
         shape = Concat <axis = 0> (groups, last, middle, width)
         rows = Reshape (spikes, shape)
         split = Transpose <perm = [0, 2, 1, 3]> (rows)
+    }""",
+    # The sums of the last `window` of summaries [T, heads, d, d], by a product with a band of ones.
+    """WindowSum <window> (summaries) => (sums) {
+        sizes = Shape (summaries)
+        steps = Shape <end = 1> (summaries)
+        count = Squeeze (steps)
+        zero = Constant <value_int = 0> ()
+        one = Constant <value_int = 1> ()
+        times = Range (zero, count, one)
+        last = Constant <value_ints = [-1]> ()
+        column = Unsqueeze (times, last)
+        ago = Sub (column, times)
+        past = GreaterOrEqual (ago, zero)
+        length = Constant <value_int: int = @window> ()
+        near = Less (ago, length)
+        both = And (past, near)
+        band = Cast <to = 1> (both)
+        rest = Constant <value_ints = [0, -1]> ()
+        flat = Reshape (summaries, rest)
+        added = MatMul (band, flat)
+        sums = Reshape (added, sizes)
     }""",
     # [G, N, C] back to the [T, H, W, C] of `words`.
     """ToFrames (tokens, words) => (frames) {
@@ -309,6 +350,10 @@ _OPERATORS = [
     """IntegerLif <soft_reset, levels> (x, gain, bias, theta) => (words) {
         words = ai.svf.body.FirePlanes <soft_reset: int = @soft_reset, levels: int = @levels> (x, gain, bias, theta)
     }""",
+    """LifFrom <soft_reset, levels> (x, gain, bias, theta, before) => (words, after) {
+        words, after = ai.svf.body.FireFrom <soft_reset: int = @soft_reset, levels: int = @levels>
+            (x, gain, bias, theta, before)
+    }""",
     """HammingAttention <channels, heads> (q, k, v) => (o) {
         q_bits = ai.svf.body.Heads <channels: int = @channels, heads: int = @heads> (q)
         k_bits = ai.svf.body.Heads <channels: int = @channels, heads: int = @heads> (k)
@@ -323,60 +368,69 @@ _OPERATORS = [
         v_bits = ai.svf.body.Heads <channels: int = @channels, heads: int = @heads> (v)
         o = ai.svf.body.TokenProduct (q_bits, k_bits, v_bits)
     }""",
-    """SpikeConv2dLif <stride, padding, groups, soft_reset, levels, density>
-        (x, weight, bias, shift, gain, lif_bias, theta) => (spikes, sum) {
-        sums = ai.svf.body.SpikeConvolve <stride: ints = @stride, padding: ints = @padding, groups: int = @groups>
-            (x, weight, bias, shift)
-        sum = Cast <to = 6> (sums)
-        spikes = ai.svf.body.Fire <soft_reset: int = @soft_reset, levels: int = @levels> (sum, gain, lif_bias, theta)
-    }""",
-    """SpikeConv2dAddLif <stride, padding, groups, soft_reset, levels, density>
-        (x, weight, bias, shift, gain, lif_bias, theta, residual) => (spikes, sum) {
-        sums = ai.svf.body.SpikeConvolve <stride: ints = @stride, padding: ints = @padding, groups: int = @groups>
-            (x, weight, bias, shift)
+]
+
+
+_Form = Literal["clip", "causal", "step"]
+
+
+def _conv_lif(packed: bool, adds: bool, stream: bool) -> str:
+    """A convolution, a residual addition if it `adds`, and a LIF; in a `stream` with membranes before and after."""
+    name, kind, own = ("SpikeConv2d", "Spike", "density") if packed else ("IntConv2d", "Int", "zero_point")
+    suffix = "AddLif" * adds or "Lif"
+    residual, before, after = ", residual" * adds, ", before" * stream, ", after" * stream
+    zero_point = "" if packed else ", zero_point: int = @zero_point"
+    total = "sum = Add (integers, residual)" if adds else "sum = Identity (integers)"
+    return f"""{name}{suffix}{"From" * stream} <stride, padding, groups, soft_reset, levels, {own}>
+        (x, weight, bias, shift, gain, lif_bias, theta{residual}{before}) => (spikes, sum{after}) {{
+        sums = ai.svf.body.{kind}Convolve <stride: ints = @stride, padding: ints = @padding, groups: int = @groups
+            {zero_point}> (x, weight, bias, shift)
         integers = Cast <to = 6> (sums)
-        sum = Add (integers, residual)
-        spikes = ai.svf.body.Fire <soft_reset: int = @soft_reset, levels: int = @levels> (sum, gain, lif_bias, theta)
-    }""",
-    """IntConv2dLif <stride, padding, groups, zero_point, soft_reset, levels>
-        (x, weight, bias, shift, gain, lif_bias, theta) => (spikes, sum) {
-        sums = ai.svf.body.IntConvolve <stride: ints = @stride, padding: ints = @padding, groups: int = @groups,
-            zero_point: int = @zero_point>
-            (x, weight, bias, shift)
-        sum = Cast <to = 6> (sums)
-        spikes = ai.svf.body.Fire <soft_reset: int = @soft_reset, levels: int = @levels> (sum, gain, lif_bias, theta)
-    }""",
-    """IntConv2dAddLif <stride, padding, groups, zero_point, soft_reset, levels>
-        (x, weight, bias, shift, gain, lif_bias, theta, residual) => (spikes, sum) {
-        sums = ai.svf.body.IntConvolve <stride: ints = @stride, padding: ints = @padding, groups: int = @groups,
-            zero_point: int = @zero_point>
-            (x, weight, bias, shift)
-        integers = Cast <to = 6> (sums)
-        sum = Add (integers, residual)
-        spikes = ai.svf.body.Fire <soft_reset: int = @soft_reset, levels: int = @levels> (sum, gain, lif_bias, theta)
-    }""",
-    """HammingAttentionLif <channels, heads, joint, soft_reset, levels>
-        (q, k, v, gain, lif_bias, theta) => (spikes) {
-        q_bits = ai.svf.body.FrameHeads <channels: int = @channels, heads: int = @heads, joint: int = @joint> (q)
-        k_bits = ai.svf.body.FrameHeads <channels: int = @channels, heads: int = @heads, joint: int = @joint> (k)
-        v_bits = ai.svf.body.FrameHeads <channels: int = @channels, heads: int = @heads, joint: int = @joint> (v)
-        q_signs = ai.svf.body.ToSigns (q_bits)
-        k_signs = ai.svf.body.ToSigns (k_bits)
-        o = ai.svf.body.TokenProduct (q_signs, k_signs, v_bits)
+        {total}
+        spikes{after} = ai.svf.body.Fire{"From" * stream} <soft_reset: int = @soft_reset, levels: int = @levels>
+            (sum, gain, lif_bias, theta{before})
+    }}"""
+
+
+def _attention_lif(kind: str, form: _Form) -> str:
+    """Attention and a LIF: within groups of a clip, causal in a clip, or one frame of a stream."""
+    signs = "ai.svf.body.ToSigns" if kind == "Hamming" else "Identity"
+    own = {"clip": ", joint", "causal": ", window", "step": ""}[form]
+    joint = "joint: int = @joint" if form == "clip" else "joint: int = 0"
+    stream = form == "step"
+    seen = {
+        "clip": "seen = Identity (summary)",
+        "causal": "seen = ai.svf.body.WindowSum <window: int = @window> (summary)",
+        "step": """before_this = Cast <to = 1> (summaries)
+        seen = Add (summary, before_this)
+        shape = Shape <start = 1> (summary)
+        single = Reshape (summary, shape)
+        given = Cast <to = 6> (single)""",
+    }[form]
+    splits = "\n        ".join(
+        f"{x}_bits = ai.svf.body.FrameHeads <channels: int = @channels, heads: int = @heads, {joint}> ({x})"
+        for x in "qkv"
+    )
+    name = {"clip": f"{kind}AttentionLif", "causal": f"{kind}CausalAttentionLif", "step": f"{kind}AttentionLifStep"}
+    return f"""{name[form]} <channels, heads{own}, soft_reset, levels>
+        (q, k, v, gain, lif_bias, theta{", summaries, before" * stream}) => (spikes{", given, after" * stream}) {{
+        {splits}
+        q_signs = {signs} (q_bits)
+        k_signs = {signs} (k_bits)
+        keys = Transpose <perm = [0, 1, 3, 2]> (k_signs)
+        summary = MatMul (keys, v_bits)
+        {seen}
+        o = ai.svf.body.LookUp (q_signs, seen)
         frames = ai.svf.body.ToFrames (o, q)
-        spikes = ai.svf.body.Fire <soft_reset: int = @soft_reset, levels: int = @levels>
-            (frames, gain, lif_bias, theta)
-    }""",
-    """DotAttentionLif <channels, heads, joint, soft_reset, levels>
-        (q, k, v, gain, lif_bias, theta) => (spikes) {
-        q_bits = ai.svf.body.FrameHeads <channels: int = @channels, heads: int = @heads, joint: int = @joint> (q)
-        k_bits = ai.svf.body.FrameHeads <channels: int = @channels, heads: int = @heads, joint: int = @joint> (k)
-        v_bits = ai.svf.body.FrameHeads <channels: int = @channels, heads: int = @heads, joint: int = @joint> (v)
-        o = ai.svf.body.TokenProduct (q_bits, k_bits, v_bits)
-        frames = ai.svf.body.ToFrames (o, q)
-        spikes = ai.svf.body.Fire <soft_reset: int = @soft_reset, levels: int = @levels>
-            (frames, gain, lif_bias, theta)
-    }""",
+        spikes{", after" * stream} = ai.svf.body.Fire{"From" * stream} <soft_reset: int = @soft_reset,
+            levels: int = @levels> (frames, gain, lif_bias, theta{", before" * stream})
+    }}"""
+
+
+_FLAGS = (False, True)
+_FUSED = [
+    *(_conv_lif(packed, adds, stream) for packed in _FLAGS for adds in _FLAGS for stream in _FLAGS),
+    *(_attention_lif(kind, form) for kind in ("Hamming", "Dot") for form in get_args(_Form)),
 ]
 
 
@@ -385,6 +439,6 @@ def bodies() -> tuple[onnx.FunctionProto, ...]:
     """FunctionProtos of every operator of `ai.svf` and of the pieces they share."""
     return tuple(
         parser.parse_function(f'<domain: "{domain}", opset_import: ["": {OPSET}, "{BODY_DOMAIN}": 1]>\n{text}')
-        for domain, texts in ((BODY_DOMAIN, _SHARED), (DOMAIN, _OPERATORS))
+        for domain, texts in ((BODY_DOMAIN, _SHARED), (DOMAIN, [*_OPERATORS, *_FUSED]))
         for text in texts
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import onnx
 
+from svf_edge.errors import UnsupportedInput
 from svf_edge.export.density import NO_RATES, Rates
 from svf_edge.export.fusion import AttentionLif, ConvLif, fuse
 from svf_edge.export.levels import check_levels
@@ -16,39 +18,45 @@ from svf_edge.packing import pack_weights, word_count
 from svf_edge.program import Add, Attention, Conv, Lif, Program
 from svf_edge.program.ir import token_groups
 from svf_edge.program.ranges import prove
+from svf_edge.program.stream import StateTensor, state_tensors
+
+State = Mapping[str, StateTensor]
 
 _ATTENTION = {"hamming": "HammingAttention", "dot": "DotAttention"}
 
 
-def packed_model(program: Program, rates: Rates = NO_RATES) -> onnx.ModelProto:
+def packed_model(program: Program, rates: Rates = NO_RATES, stream: bool = False) -> onnx.ModelProto:
     """The packed graph of `program`, with function bodies so that it also runs without our library.
 
-    `rates` say in which density convolutions on spikes are to be computed.
+    `rates` say in which density convolutions on spikes are to be computed. With `stream` it is one step of the
+    program's stream form (`state_tensors`), membranes `[H, W, C]`.
 
-    Raises `UnsupportedInput` for a LIF of more levels than the operators take, and `RangeError` when the bodies'
-    float32 carriers could be inexact.
+    Raises `UnsupportedInput` for a LIF of more levels than the operators take or a program without a stream form, and
+    `RangeError` when the bodies' float32 carriers could be inexact.
     """
     check_levels(program)
     prove(program, "float32")
+    state = {tensor.node: tensor for tensor in state_tensors(program)} if stream else {}
     writer = GraphWriter()
     writer.op("ChannelsLast", [program.frames.name], _rows(program.frames.name), DOMAIN)
     for step in fuse(program, rates):
         match step:
             case ConvLif():
-                _conv_lif(writer, program, step)
+                _conv_lif(writer, program, step, state)
             case AttentionLif():
-                _attention_lif(writer, program, step)
+                _attention_lif(writer, program, step, state)
             case Conv():
                 _conv(writer, program, step)
             case Add():
                 writer.op("Add", [step.left, step.right], step.name)
             case Lif():
-                _lif(writer, step)
+                _lif(writer, step, state)
             case Attention():
                 _attention(writer, program, step)
     for output in program.outputs:
         writer.op("Transpose", [output.source], output.name, perm=[0, 3, 1, 2])
-    return writer.model(program, "packed", bodies(), (DOMAIN, BODY_DOMAIN))
+    handed_on = {tensor.taken: (tensor.given, tensor.sizes(channels_last=True)) for tensor in state.values()}
+    return writer.model(program, "packed", bodies(), (DOMAIN, BODY_DOMAIN), handed_on)
 
 
 def _rows(name: str) -> str:
@@ -60,16 +68,17 @@ def _conv(writer: GraphWriter, program: Program, node: Conv) -> None:
     writer.op(operator + ("S8" if node.out == "int8" else ""), inputs, node.name, DOMAIN, **attributes)
 
 
-def _conv_lif(writer: GraphWriter, program: Program, step: ConvLif) -> None:
+def _conv_lif(writer: GraphWriter, program: Program, step: ConvLif, state: State) -> None:
     operator, inputs, attributes = _convolution(writer, program, step.conv)
     neuron, more = _neuron(writer, step.lif)
     if operator == "SpikeConv2d":
         attributes["density"] = step.density
     residual = [] if step.residual is None else [step.residual]
+    before, after = _membranes(step.lif, state)
     writer.ops(
-        operator + ("AddLif" if residual else "Lif"),
-        [*inputs, *neuron, *residual],
-        [step.lif.name, step.sum or ""],
+        operator + ("AddLif" if residual else "Lif") + ("From" if state else ""),
+        [*inputs, *neuron, *residual, *before],
+        [step.lif.name, step.sum or "", *after],
         DOMAIN,
         **attributes,
         **more,
@@ -111,29 +120,49 @@ def _neuron(writer: GraphWriter, node: Lif) -> tuple[list[str], dict[str, int]]:
     return constants, {"soft_reset": int(node.reset == "soft"), "levels": node.levels}
 
 
-def _lif(writer: GraphWriter, node: Lif) -> None:
+def _membranes(node: Lif, state: State) -> tuple[list[str], list[str]]:
+    """Names of the membranes before and after, in a stream."""
+    return ([state[node.name].taken], [state[node.name].given]) if state else ([], [])
+
+
+def _lif(writer: GraphWriter, node: Lif, state: State) -> None:
     constants, attributes = _neuron(writer, node)
-    if node.levels == 1:
+    before, after = _membranes(node, state)
+    operator = "LifFrom" if state else "Lif" if node.levels == 1 else "IntegerLif"
+    if operator == "Lif":
         del attributes["levels"]
-    writer.op("Lif" if node.levels == 1 else "IntegerLif", [node.source, *constants], node.name, DOMAIN, **attributes)
+    writer.ops(operator, [node.source, *constants, *before], [node.name, *after], DOMAIN, **attributes)
 
 
-def _attention_lif(writer: GraphWriter, program: Program, step: AttentionLif) -> None:
+def _attention_lif(writer: GraphWriter, program: Program, step: AttentionLif, state: State) -> None:
     node = step.attention
     constants, attributes = _neuron(writer, step.lif)
-    writer.op(
-        f"{_ATTENTION[node.mode]}Lif",
-        [node.query, node.key, node.value, *constants],
-        step.lif.name,
-        DOMAIN,
-        channels=program.types[node.name].shape[1],
-        heads=node.heads,
-        joint=int(node.scope == "joint"),
-        **attributes,
-    )
+    channels = program.types[node.name].shape[1]
+    inputs, outputs = [node.query, node.key, node.value, *constants], [step.lif.name]
+    operator = _ATTENTION[node.mode] + "Lif"
+    if state:
+        operator += "Step"
+        before, after = _membranes(step.lif, state)
+        if node.name in state:
+            inputs, outputs = [*inputs, state[node.name].taken], [*outputs, state[node.name].given]
+        else:  # within a frame: there is nothing to remember
+            nothing = np.zeros((node.heads, channels // node.heads, channels // node.heads), np.int32)
+            inputs, outputs = [*inputs, writer.constant(f"{node.name}:nothing", nothing)], [*outputs, ""]
+        inputs, outputs = [*inputs, *before], [*outputs, *after]
+    elif node.scope == "causal":
+        operator = _ATTENTION[node.mode].replace("Attention", "CausalAttention") + "Lif"
+        attributes["window"] = node.window
+    else:
+        attributes["joint"] = int(node.scope == "joint")
+    writer.ops(operator, inputs, outputs, DOMAIN, channels=channels, heads=node.heads, **attributes)
 
 
 def _attention(writer: GraphWriter, program: Program, node: Attention) -> None:
+    if node.scope == "causal":
+        raise UnsupportedInput(
+            f"layer '{node.name}': its result has other readers than one LIF, and causal attention has a packed "
+            "operator with a LIF alone; export the portable dialect"
+        )
     steps, channels, height, width = program.types[node.name].shape
     groups, tokens = token_groups(node.scope, (steps, channels, height, width))
     swap = node.scope == "temporal"  # the words lie in (t, h, w) order; time goes inside

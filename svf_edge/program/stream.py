@@ -21,6 +21,11 @@ class StateTensor:
     shape: tuple[int, int, int]
     window: int
 
+    def sizes(self, channels_last: bool) -> tuple[int, int, int]:
+        """The shape in a graph: membranes may lie there as `[H, W, C]`."""
+        channels, height, width = self.shape
+        return (height, width, channels) if channels_last and not self.window else self.shape
+
     @property
     def taken(self) -> str:
         """Name of the graph's input."""

@@ -18,7 +18,12 @@ from svf_edge.runtimes.registry import find_runtime
 from svf_edge.runtimes.stream import StreamSession
 from tests.programs import assert_not_silent, noise_clip, random_program
 
-RUNTIMES = ("onnxruntime portable", "executorch portable")
+RUNTIMES = (
+    "onnxruntime packed",
+    "onnxruntime packed, no library",
+    "onnxruntime portable",
+    "executorch portable",
+)
 
 
 @pytest.fixture(scope="module")

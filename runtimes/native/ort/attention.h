@@ -56,5 +56,46 @@ struct AttentionLif {
   svf_attention_kind kind;
 };
 
+// Causal attention with a LIF: of a clip, with an attribute `window`; or of one frame of a stream, with the
+// further inputs summaries and before and the further outputs summary and after.
+struct CausalAttentionLif {
+  CausalAttentionLif(const Node& node, svf_attention_kind kind, bool step)
+      : neuron(node, 3),
+        channels(node.integer("channels")),
+        heads(node.integer("heads")),
+        window(step ? 1 : node.integer("window")),
+        kind(kind),
+        step(step) {}
+
+  void run(const Call& call) const {
+    const auto [q, planes] = call.packed_shape(0, 4, "q");
+    const Shape packed = with_planes(planes, {q[0], q[1], q[2], words(channels)});
+    const int64_t tokens = int64_t{narrow(q[1], "H")} * narrow(q[2], "W");
+    const svf_attention_params p{narrow(q[0], "T"),       narrow(tokens, "tokens"), channels, heads, kind,
+                                 narrow(planes, "planes")};
+    const int32_t* query = call.input<int32_t>(0, packed, "q");
+    const int32_t* key = call.input<int32_t>(1, packed, "k");
+    const int32_t* value = call.input<int32_t>(2, packed, "v");
+    const Shape sizes{q[0], q[1], q[2], channels};
+    svf_lif_stage lif = neuron.stage(call, sizes);
+    const int32_t* summaries = nullptr;
+    int32_t* summary = nullptr;
+    if (step) {
+      if (heads < 1) refuse("heads is " + std::to_string(heads) + ", which is below 1");
+      const Shape matrix{heads, channels / heads, channels / heads};
+      summaries = call.input<int32_t>(6, matrix, "summaries");
+      summary = call.output<int32_t>(1, matrix);
+      neuron.carry(call, sizes, 7, 2, lif);
+    }
+    check(svf_causal_attention(&p, window, query, key, value, summaries, summary, nullptr, &lif,
+                               call.parallel()));
+  }
+
+  Neuron neuron;
+  int32_t channels, heads, window;
+  svf_attention_kind kind;
+  bool step;
+};
+
 }  // namespace svf
 #endif

@@ -104,15 +104,17 @@ struct Conv {
   Convolution conv;
 };
 
-// Inputs x, weight, bias, shift, gain, lif_bias, theta and, if `adds`, a residual; outputs spikes and sum.
+// Inputs x, weight, bias, shift, gain, lif_bias, theta, if `adds` a residual, and in a stream the membranes
+// before; outputs spikes, sum, and in a stream the membranes after.
 class ConvLif {
  public:
-  static constexpr size_t kResidual = 7, kSum = 1;
+  static constexpr size_t kResidual = 7, kSum = 1, kAfter = 2;
 
-  ConvLif(const Node& node, bool packed, svf_type input, bool adds)
+  ConvLif(const Node& node, bool packed, svf_type input, bool adds, bool streams)
       : conv_(node, packed, input, SVF_INT32, packed ? density(node.text("density")) : SVF_AUTO),
         neuron_(node, 4),
         adds_(adds),
+        streams_(streams),
         keeps_sum_(node.gives(kSum)) {}
 
   void run(const Call& call) const {
@@ -120,6 +122,7 @@ class ConvLif {
     svf_lif_stage lif = neuron_.stage(call, run.output);
     if (adds_) lif.residual = call.input<int32_t>(kResidual, run.output, "residual");
     if (keeps_sum_) lif.sum = call.output<int32_t>(kSum, run.output);
+    if (streams_) neuron_.carry(call, run.output, adds_ ? kResidual + 1 : kResidual, kAfter, lif);
     check(conv_.packed() ? svf_spike_conv2d_lif(&run.params, static_cast<const int32_t*>(run.x), run.weight,
                                                 conv_.prepared(), run.bias, run.shift, &lif, call.parallel())
                          : svf_conv2d_lif(&run.params, run.x, run.weight, conv_.prepared(), run.bias,
@@ -136,7 +139,7 @@ class ConvLif {
 
   Convolution conv_;
   Neuron neuron_;
-  bool adds_, keeps_sum_;
+  bool adds_, streams_, keeps_sum_;
 };
 
 }  // namespace svf

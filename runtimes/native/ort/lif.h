@@ -32,5 +32,24 @@ struct Lif {
   int32_t soft_reset, levels;
 };
 
+// The LIF of a piece of a stream, of any number of levels: inputs x, gain, bias, theta and the membranes
+// before; outputs spikes and the membranes after.
+struct LifFrom {
+  explicit LifFrom(const Node& node) : neuron(node, 1) {}
+
+  void run(const Call& call) const {
+    const Shape x = call.shape(0, 4, "x");
+    const int64_t positions = int64_t{narrow(x[1], "H")} * narrow(x[2], "W");
+    svf_lif_stage lif = neuron.stage(call, x);
+    neuron.carry(call, x, 4, 1, lif);
+    const svf_lif_params p{narrow(x[0], "T"), narrow(positions, "H * W"), narrow(x[3], "C"), lif.soft_reset,
+                           lif.levels};
+    check(svf_lif_from(&p, call.input<int32_t>(0, x, "x"), lif.gain, lif.bias, lif.theta, lif.before,
+                       lif.after, lif.spikes, call.parallel()));
+  }
+
+  Neuron neuron;
+};
+
 }  // namespace svf
 #endif

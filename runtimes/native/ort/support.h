@@ -158,6 +158,12 @@ class Neuron {
         call.output<int32_t>(0, with_planes(levels_, {sizes[0], sizes[1], sizes[2], words(sizes[3])}));
     return lif;
   }
+  // `stage` in a stream: membranes from an input to an output.
+  void carry(const Call& call, const Shape& sizes, size_t before, size_t after, svf_lif_stage& stage) const {
+    const Shape membranes{sizes[1], sizes[2], sizes[3]};
+    stage.before = call.input<int32_t>(before, membranes, "before");
+    stage.after = call.output<int32_t>(after, membranes);
+  }
 
  private:
   Vector gain_, bias_, theta_;

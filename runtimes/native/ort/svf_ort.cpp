@@ -18,9 +18,9 @@ template <bool kPacked, svf_type kInput, svf_type kOutput>
 Conv make_conv(const Node& node) {
   return Conv{Convolution(node, kPacked, kInput, kOutput, SVF_AUTO)};
 }
-template <bool kPacked, svf_type kInput, bool kAdds>
+template <bool kPacked, svf_type kInput, bool kAdds, bool kStreams>
 ConvLif make_conv_lif(const Node& node) {
-  return ConvLif(node, kPacked, kInput, kAdds);
+  return ConvLif(node, kPacked, kInput, kAdds, kStreams);
 }
 template <bool kInteger>
 Lif make_lif(const Node& node) {
@@ -30,16 +30,22 @@ template <svf_attention_kind kKind>
 Attention make_attention(const Node& node) {
   return Attention(node, kKind);
 }
+LifFrom make_lif_from(const Node& node) { return LifFrom(node); }
 template <svf_attention_kind kKind>
 AttentionLif make_attention_lif(const Node& node) {
   return AttentionLif(node, kKind);
 }
+template <svf_attention_kind kKind, bool kStep>
+CausalAttentionLif make_causal_attention_lif(const Node& node) {
+  return CausalAttentionLif(node, kKind, kStep);
+}
 
 // A convolution with a LIF on an input of this type. The sum may take the place of the residual.
-template <bool kPacked, svf_type kInput, bool kAdds>
+template <bool kPacked, svf_type kInput, bool kAdds, bool kStreams>
 struct ConvLifDefinition : Definition<ConvLif> {
   ConvLifDefinition(const char* name, Type input)
-      : Definition<ConvLif>(name, types(input), {kS32, kS32}, make_conv_lif<kPacked, kInput, kAdds>) {
+      : Definition<ConvLif>(name, types(input), Types(kStreams ? 3 : 2, kS32),
+                            make_conv_lif<kPacked, kInput, kAdds, kStreams>) {
     if constexpr (kAdds) {
       OrtCustomOp::GetMayInplace = [](int** inputs, int** outputs) -> size_t {
         *inputs = new int[1]{ConvLif::kResidual};
@@ -54,7 +60,7 @@ struct ConvLifDefinition : Definition<ConvLif> {
   }
   static Types types(Type input) {
     Types all{input, kS8, kS32, kS32, kS32, kS32, kS32};
-    if (kAdds) all.push_back(kS32);
+    all.insert(all.end(), kAdds + kStreams, kS32);
     return all;
   }
 };
@@ -70,12 +76,27 @@ struct Library {
       {"IntConv2dS8", {kU8, kS8, kS32, kS32}, {kS8}, make_conv<false, SVF_UINT8, SVF_INT8>},
       {"IntConv2dS8", {kS8, kS8, kS32, kS32}, {kS8}, make_conv<false, SVF_INT8, SVF_INT8>},
   };
-  ConvLifDefinition<true, SVF_INT8, false> spike_conv_lif{"SpikeConv2dLif", kS32};
-  ConvLifDefinition<true, SVF_INT8, true> spike_conv_add_lif{"SpikeConv2dAddLif", kS32};
-  ConvLifDefinition<false, SVF_UINT8, false> u8_conv_lif{"IntConv2dLif", kU8};
-  ConvLifDefinition<false, SVF_INT8, false> s8_conv_lif{"IntConv2dLif", kS8};
-  ConvLifDefinition<false, SVF_UINT8, true> u8_conv_add_lif{"IntConv2dAddLif", kU8};
-  ConvLifDefinition<false, SVF_INT8, true> s8_conv_add_lif{"IntConv2dAddLif", kS8};
+  template <bool kPacked, svf_type kInput>
+  struct ConvLifs {
+    ConvLifs(const char* lif, const char* from, const char* add, const char* add_from, Type input)
+        : plain(lif, input), plain_from(from, input), adding(add, input), adding_from(add_from, input) {}
+    void join(Ort::CustomOpDomain& domain) {
+      domain.Add(&plain);
+      domain.Add(&plain_from);
+      domain.Add(&adding);
+      domain.Add(&adding_from);
+    }
+    ConvLifDefinition<kPacked, kInput, false, false> plain;
+    ConvLifDefinition<kPacked, kInput, false, true> plain_from;
+    ConvLifDefinition<kPacked, kInput, true, false> adding;
+    ConvLifDefinition<kPacked, kInput, true, true> adding_from;
+  };
+  ConvLifs<true, SVF_INT8> spike_conv_lifs{"SpikeConv2dLif", "SpikeConv2dLifFrom", "SpikeConv2dAddLif",
+                                           "SpikeConv2dAddLifFrom", kS32};
+  ConvLifs<false, SVF_UINT8> u8_conv_lifs{"IntConv2dLif", "IntConv2dLifFrom", "IntConv2dAddLif",
+                                          "IntConv2dAddLifFrom", kU8};
+  ConvLifs<false, SVF_INT8> s8_conv_lifs{"IntConv2dLif", "IntConv2dLifFrom", "IntConv2dAddLif",
+                                         "IntConv2dAddLifFrom", kS8};
   Definition<Lif> lifs[2] = {
       {"Lif", {kS32, kS32, kS32, kS32}, {kS32}, make_lif<false>},
       {"IntegerLif", {kS32, kS32, kS32, kS32}, {kS32}, make_lif<true>},
@@ -88,6 +109,14 @@ struct Library {
       {"HammingAttentionLif", Types(6, kS32), {kS32}, make_attention_lif<SVF_HAMMING>},
       {"DotAttentionLif", Types(6, kS32), {kS32}, make_attention_lif<SVF_DOT>},
   };
+  Definition<LifFrom> lif_from{"LifFrom", Types(5, kS32), Types(2, kS32), make_lif_from};
+  Definition<CausalAttentionLif> causal_attention_lifs[4] = {
+      {"HammingCausalAttentionLif", Types(6, kS32), {kS32}, make_causal_attention_lif<SVF_HAMMING, false>},
+      {"DotCausalAttentionLif", Types(6, kS32), {kS32}, make_causal_attention_lif<SVF_DOT, false>},
+      {"HammingAttentionLifStep", Types(8, kS32), Types(3, kS32),
+       make_causal_attention_lif<SVF_HAMMING, true>},
+      {"DotAttentionLifStep", Types(8, kS32), Types(3, kS32), make_causal_attention_lif<SVF_DOT, true>},
+  };
 
   Definition<ChannelsLast> channels_last{
       "ChannelsLast", {kU8}, {kU8}, [](const Node&) { return ChannelsLast{}; }};
@@ -95,15 +124,14 @@ struct Library {
   Library() {
     domain.Add(&channels_last);
     for (auto& definition : convolutions) domain.Add(&definition);
-    domain.Add(&spike_conv_lif);
-    domain.Add(&spike_conv_add_lif);
-    domain.Add(&u8_conv_lif);
-    domain.Add(&s8_conv_lif);
-    domain.Add(&u8_conv_add_lif);
-    domain.Add(&s8_conv_add_lif);
+    spike_conv_lifs.join(domain);
+    u8_conv_lifs.join(domain);
+    s8_conv_lifs.join(domain);
+    domain.Add(&lif_from);
     for (auto& definition : lifs) domain.Add(&definition);
     for (auto& definition : attentions) domain.Add(&definition);
     for (auto& definition : attention_lifs) domain.Add(&definition);
+    for (auto& definition : causal_attention_lifs) domain.Add(&definition);
   }
 };
 
