@@ -12,6 +12,7 @@ from svf_edge.export.bundle import Bundle, write_bundle
 from svf_edge.packing import pack_spikes
 from svf_edge.program import Program, run
 from svf_edge.program.interpret import State
+from svf_edge.program.ir import Mode
 from svf_edge.runtimes.base import Clip, RunResult
 from svf_edge.runtimes.parity import run_parity
 from svf_edge.runtimes.registry import find_runtime
@@ -94,6 +95,24 @@ def test_wrong_frames_leave_the_stream_as_it_was(bundle: Bundle, program: Progra
         with pytest.raises(UnsupportedInput, match=r"uint8 \[2, 3, 13, 10\].*takes uint8 \[1, 3, 13, 10\]"):
             session.step(frames[:2])
         expect(session, session.step(frames[1:2]), program, frames[1:2], state)
+
+
+def test_spatial_attention_remembers_membranes_alone(tmp_path: Path) -> None:
+    program = random_program(6, steps=4, channels=16, heads=2, scope="spatial", levels=3)
+    clips = {"noise": noise_clip(program)}
+    bundle = write_bundle(program, tmp_path / "b", clips, form="stream", targets=["onnx"])
+    report = run_parity(bundle, clips, ["onnxruntime packed", "onnxruntime portable"])
+    assert report, str(report)
+
+
+@pytest.mark.parametrize("mode", ["hamming", "dot"])
+def test_causal_clips(tmp_path: Path, mode: Mode) -> None:
+    program = random_program(7, steps=7, channels=16, heads=2, scope="causal", window=3, mode=mode)
+    clips = {"noise": noise_clip(program)}
+    bundle = write_bundle(program, tmp_path / "b", clips, targets=["onnx"])
+    report = run_parity(bundle, clips)
+    assert report, str(report)
+    assert sum(entry.verdict == "equal" for entry in report.runtimes) == 4
 
 
 def test_a_joint_program_has_no_stream_form(tmp_path: Path) -> None:

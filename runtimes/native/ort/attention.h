@@ -57,7 +57,7 @@ struct AttentionLif {
 };
 
 // Causal attention with a LIF: of a clip, with an attribute `window`; or of one frame of a stream, with the
-// further inputs summaries and before and the further outputs summary and after.
+// further inputs summaries and before and the further outputs summary, which need not be wanted, and after.
 struct CausalAttentionLif {
   CausalAttentionLif(const Node& node, svf_attention_kind kind, bool step)
       : neuron(node, 3),
@@ -65,7 +65,8 @@ struct CausalAttentionLif {
         heads(node.integer("heads")),
         window(step ? 1 : node.integer("window")),
         kind(kind),
-        step(step) {}
+        step(step),
+        gives_summary(node.gives(1)) {}
 
   void run(const Call& call) const {
     const auto [q, planes] = call.packed_shape(0, 4, "q");
@@ -80,11 +81,13 @@ struct CausalAttentionLif {
     svf_lif_stage lif = neuron.stage(call, sizes);
     const int32_t* summaries = nullptr;
     int32_t* summary = nullptr;
+    std::vector<int32_t> unwanted;
     if (step) {
       if (heads < 1) refuse("heads is " + std::to_string(heads) + ", which is below 1");
       const Shape matrix{heads, channels / heads, channels / heads};
       summaries = call.input<int32_t>(6, matrix, "summaries");
-      summary = call.output<int32_t>(1, matrix);
+      if (!gives_summary) unwanted.resize(static_cast<size_t>(matrix[0] * matrix[1] * matrix[2]));
+      summary = gives_summary ? call.output<int32_t>(1, matrix) : unwanted.data();
       neuron.carry(call, sizes, 7, 2, lif);
     }
     check(svf_causal_attention(&p, window, query, key, value, summaries, summary, nullptr, &lif,
@@ -94,7 +97,7 @@ struct CausalAttentionLif {
   Neuron neuron;
   int32_t channels, heads, window;
   svf_attention_kind kind;
-  bool step;
+  bool step, gives_summary;
 };
 
 }  // namespace svf
