@@ -158,19 +158,19 @@ _SHARED = [
         rows = Reshape (spikes, shape)
         split = Transpose <perm = [0, 2, 1, 3]> (rows)
     }""",
-    # Q (K^T V) on heads [G, heads, N, d]; int32 [G, N, C].
-    """TokenProduct (q, k, v) => (o) {
-        keys = Transpose <perm = [0, 1, 3, 2]> (k)
-        summary = MatMul (keys, v)
-        o = ai.svf.body.LookUp (q, summary)
-    }""",
-    # Q M of summaries M [G, heads, d, d].
+    # Q M on heads [G, heads, N, d] and summaries [G, heads, d, d]; int32 [G, N, C].
     """LookUp (q, summary) => (o) {
         heads = MatMul (q, summary)
         rows = Transpose <perm = [0, 2, 1, 3]> (heads)
         shape = Constant <value_ints = [0, 0, -1]> ()
         flat = Reshape (rows, shape)
         o = Cast <to = 6> (flat)
+    }""",
+    # The same with M = K^T V.
+    """TokenProduct (q, k, v) => (o) {
+        keys = Transpose <perm = [0, 1, 3, 2]> (k)
+        summary = MatMul (keys, v)
+        o = ai.svf.body.LookUp (q, summary)
     }""",
     """ToSigns (x) => (y) {
         two = Constant <value_float = 2.0> ()
