@@ -65,7 +65,7 @@ class StampedCamera(Source):
         began = due = time.perf_counter()
         number = 0
         while True:
-            with av.open(io.BytesIO(self._stream)) as video:
+            with av.open(io.BytesIO(self._stream), "r") as video:
                 for packet in video.demux(video.streams.video[0]):
                     time.sleep(max(due - time.perf_counter(), 0))
                     captured = time.perf_counter()
@@ -73,7 +73,7 @@ class StampedCamera(Source):
                         return
                     due = max(due + 1 / self._rate, captured)
                     for decoded in packet.decode():
-                        pixels = decoded.to_ndarray(format="rgb24")
+                        pixels = _pixels(decoded)
                         self.captured[number % len(self.captured)] = captured
                         yield Frame(number, pixels, captured - began, captured, 1e3 * (time.perf_counter() - captured))
                         number += 1
@@ -108,7 +108,7 @@ class StampedScreen:
 def stamped(clip: str | Path) -> list[Pixels]:
     """The frames of `clip`, `ROUNDS` times, each with its number."""
     with av.open(str(clip)) as video:
-        frames = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
+        frames = [_pixels(frame) for frame in video.decode(video=0)]
     return [stamp(frame, number) for number, frame in enumerate(frames * ROUNDS)]
 
 
@@ -119,6 +119,10 @@ def still(picture: Pixels, noise: float, count: int) -> list[Pixels]:
         stamp((picture + generator.normal(0, noise, picture.shape)).clip(0, 255).astype(np.uint8), number)
         for number in range(count)
     ]
+
+
+def _pixels(frame: av.VideoFrame) -> Pixels:
+    return np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
 
 
 def _encoded(pictures: Sequence[Pixels]) -> bytes:

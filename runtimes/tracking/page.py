@@ -193,7 +193,10 @@ class LivePage:
             picture = await asyncio.get_running_loop().run_in_executor(None, self._encoded, number, tracked)
             header = json.dumps(self._header(number, tracked, glance, rates)).encode()
             sent = number, tracked.frame.arrived
-            await socket.send_bytes(len(header).to_bytes(4, "little") + header + picture)
+            try:
+                await socket.send_bytes(len(header).to_bytes(4, "little") + header + picture)
+            except ConnectionError:  # closed while the picture was made
+                break
         return socket
 
     async def _newer_than(self, number: int) -> tuple[int, Tracked, Glance] | None:

@@ -228,7 +228,7 @@ def test_in_a_real_browser(shipped: Bundle, tmp_path: Path) -> None:
         def until(condition: str) -> None:
             deadline = time.monotonic() + 60  # the page forbids eval, which waiting in the page needs
             while not tab.evaluate(condition):
-                assert time.monotonic() < deadline, condition
+                assert time.monotonic() < deadline, (condition, tab.inner_text("#status"), problems)
                 tab.wait_for_timeout(50)
 
         with live(shipped) as page:
