@@ -33,7 +33,7 @@ def _load(graph: Path, clip: NDArray[np.uint8]) -> Callable[[], NDArray[Any]]:
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     if graph.stem == "packed":
-        from svf_edge.export.ops.library import find_library
+        from svf_edge.export.libraries import find_library
 
         options.register_custom_ops_library(str(find_library("svf_ort")))
     inference = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])

@@ -65,7 +65,7 @@ class StampedCamera(Source):
         began = due = time.perf_counter()
         number = 0
         while True:
-            with av.open(io.BytesIO(self._stream), "r") as video:
+            with av.open(io.BytesIO(self._stream), mode="r") as video:
                 for packet in video.demux(video.streams.video[0]):
                     time.sleep(max(due - time.perf_counter(), 0))
                     captured = time.perf_counter()

@@ -32,7 +32,8 @@ class TorchTwin(nn.Module):
                 case Add():
                     values[node.name] = values[node.left] + values[node.right]
                 case Attention():
-                    values[node.name] = attend(node, *(values[name] for name in (node.query, node.key, node.value)))
+                    query, key, value = (values[name] for name in (node.query, node.key, node.value))
+                    values[node.name] = attend(node, query, key, value)
         source = program.outputs[0].source
         return values[source] * 2.0 ** (program.types[source].exponent + 1)
 

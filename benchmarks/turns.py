@@ -19,7 +19,8 @@ import onnxruntime
 from numpy.typing import NDArray
 from rich.progress import track
 
-from svf_edge.export.ops.library import current_isa, find_library
+from svf_edge.export.libraries import find_library
+from svf_edge.export.ops.library import current_isa
 from svf_edge.files import write_text
 from svf_edge.runtimes.machine import machine
 
