@@ -26,6 +26,7 @@ PARTS: Mapping[str, Sequence[str]] = {
     "sweep": ("benchmarks.sweep",),
     "scaling": ("benchmarks.scaling",),
     "memory": ("benchmarks.memory",),
+    "streams": ("benchmarks.streams",),
     "tracking": ("benchmarks.tracking",),
     "instructions": ("benchmarks.instructions",),
     "documents": ("benchmarks.documents",),

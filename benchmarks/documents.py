@@ -136,6 +136,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "headline": speed_tables.headline,
     "tracking": tracking_tables.tracking,
     "tracking_peer": tracking_tables.tracking_peer,
+    "streams": tracking_tables.streams,
     **{name: partial(speed_tables.end_to_end, name) for name in ("end_to_end", "published_10", "published_20")},
     **{
         part.__name__: part

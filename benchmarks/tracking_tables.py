@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.results import load, soundness
+from benchmarks.results import distributions, load, soundness
 from svf_edge.runtimes.latency import Distribution
 
 _CASES = {
@@ -81,3 +81,27 @@ def tracking_peer() -> str:
         )
     load_before, when = peer["load_before"][0], peer["date"]
     return "\n".join([*lines, "", f"In turns, each in a fresh process; {when}; load average {load_before:.1f} before."])
+
+
+def streams() -> str:
+    """A step for each window, and what the two shipped models reach."""
+    result = load("streams")
+    stats = distributions(result["samples_ms"])
+    lines = ["| attention over | p50 ms a frame | p90 ms | measurement |", "|---|---|---|---|"]
+    for name, of in stats.items():
+        lines.append(f"| {name} frames | {of.p50:.3f} | {of.p90:.3f} | {soundness(of)} |")
+    short, long = stats.values()
+    lines += [
+        "",
+        f"One thread of {result['runtime']}, in turns; the longer window changes a frame's median by "
+        f"{100 * (long.p50 / short.p50 - 1):+.1f} %.",
+        "",
+        "| model | frames of a validation clip | PCK@0.1 | PCK@0.2 | firing rate per level |",
+        "|---|---|---|---|---|",
+    ]
+    for name, reached in result["models"].items():
+        lines.append(
+            f"| {name} | {reached['frames']} | {reached['pck@0.1']:.3f} | {reached['pck@0.2']:.3f} | "
+            f"{reached['firing_rate']:.3f} |"
+        )
+    return "\n".join(lines)

@@ -5,6 +5,8 @@ from pathlib import Path
 _ASSETS = Path(__file__).parent / "assets"
 
 CHECKPOINT = _ASSETS / "models" / "pose-mobile-s.safetensors"
+STREAM_CHECKPOINT = _ASSETS / "models" / "pose-mobile-s-stream.safetensors"
+"""The same network with causal attention, trained on for streams."""
 PROGRAM = _ASSETS / "models" / "pose-mobile-s.program.safetensors"
 CLIP = _ASSETS / "clips" / "walk.mp4"
 REAL_LABELS = _ASSETS / "clips" / "real" / "labels.json"
