@@ -22,7 +22,7 @@ DeviceOption = Annotated[
     typer.Option(
         "--device",
         "-d",
-        help="Do it there: local, ssh://user@host[:port][/folder] or adb://serial[/folder]. Repeatable.",
+        help="Do it there: local, ssh://user@host:port or adb://serial, with a folder behind if wanted. Repeatable.",
         show_default=False,
     ),
 ]

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -116,7 +117,12 @@ def test_a_bundle_for_another_platform_is_named(shipped: Bundle, emulated: Run, 
     from tests.native.runner.support import edit
 
     folder = Path(shutil.copytree(shipped.folder, tmp_path / "bundle"))
-    edit(folder, lambda manifest: [entry.update(platform="linux-riscv64") for entry in manifest["libraries"]])
+
+    def elsewhere(manifest: dict[str, Any]) -> None:
+        ours = [entry for entry in manifest["libraries"] if entry["platform"] == "linux-aarch64"]
+        manifest["libraries"] = [{**entry, "platform": "linux-riscv64"} for entry in ours]
+
+    edit(folder, elsewhere)
     done = emulated("parity", folder, "--runtime", "executorch packed")
     assert done.returncode == ExitCode.MISSING_LIBRARY
     assert "holds the operator library 'svf_core' for linux-riscv64, not for linux-aarch64" in done.stderr
