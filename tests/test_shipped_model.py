@@ -15,6 +15,8 @@ from svf_edge.model_store import load_model
 from svf_edge.program import Program, load_program, run
 from svf_edge.program.freeze import freeze
 from svf_edge.program.ranges import prove
+from svf_edge.program.stream import state_tensors
+from svf_edge.shipped import STREAM_CHECKPOINT
 from svf_edge.tasks.pose_evaluation import evaluate
 from svf_edge.training_config import TrainConfig, load_train_config, recipe_path
 from tests.models import ADVERSARIAL, adversarial_clip, spikes_of
@@ -75,3 +77,11 @@ def test_its_record_is_honest(shipped: tuple[SpikeVideoFormer, dict[str, Any]]) 
     measured = evaluate(model, clips)
     assert measured.metrics["pck@0.2"] == pytest.approx(meta["metrics"]["pck@0.2"], abs=0.08)
     assert measured.metrics["firing_rate"] == pytest.approx(meta["metrics"]["firing_rate"], abs=0.01)
+
+
+def test_the_model_for_streams_comes_from_its_recipe_and_runs_frame_by_frame() -> None:
+    model, meta = load_model(STREAM_CHECKPOINT)
+    assert TrainConfig.model_validate(meta["training"]).same_run(load_train_config(recipe_path("pose-mobile-s-stream")))
+    program = freeze(model, steps=1)
+    assert program.streams and state_tensors(program)
+    prove(program.for_steps(8), "float32")

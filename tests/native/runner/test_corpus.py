@@ -31,7 +31,8 @@ def test_the_corpus_passes_under_the_sanitizers(tmp_path: Path) -> None:
     program = tmp_path / "replay"
     flags = ["-std=c++17", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-DSVF_REPLAY"]
     sources = [str(SOURCES / f"{name}.cpp") for name in FILES]
-    subprocess.run([compiler, *flags, "-isystem", str(json_headers()), *sources, "-o", str(program)], check=True)
+    # After the compiler's own folders: as one of -isystem, /usr/include would come before the C++ library.
+    subprocess.run([compiler, *flags, "-idirafter", str(json_headers()), *sources, "-o", str(program)], check=True)
     inputs = sorted(CORPUS.iterdir())
     assert len(inputs) > 10
     done = subprocess.run(
