@@ -9,8 +9,8 @@ What is left alone, and why:
 - a convolution that only an addition reads, where the sum has no LIF (an output, or one more addition);
 - the second operand of a sum of two convolutions: the later one is fused, the earlier one is its residual;
 - all LIFs but the first that read one tensor: the others read the sum that the step keeps for them;
-- an attention whose result is read twice, or whose scope is causal or temporal: the rows of the latter are not in
-  (t, h, w) order, so that a LIF over time could only start when all of it is there.
+- an attention whose result is read twice, or whose scope is temporal: its rows are not in (t, h, w) order, so that a
+  LIF over time could only start when all of it is there.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group
@@ -51,7 +51,7 @@ def milliseconds(value: float) -> str:
 def parity_table(report: ParityReport) -> Table:
     """One row a runtime: spikes compared, spikes differing, outputs, verdict."""
     notes = [f"clips: {', '.join(report.clips)}", *_parity_notes(report)]
-    table = _table("Parity with the reference", _PARITY, "verdict", notes)
+    table = runtime_table("Parity with the reference", _PARITY, "verdict", notes)
     for entry in report.runtimes:
         table.add_row(entry.runtime, *_parity_cells(entry), coloured(entry.verdict))
     return table
@@ -59,9 +59,9 @@ def parity_table(report: ParityReport) -> Table:
 
 def bench_tables(report: BenchReport) -> Group:
     """Run times, then cold start, sizes and outputs; one row a runtime each."""
-    times = _table("Latency of one clip, ms", ("min", "p50", "p90", "p99", "max", "vary"), "measured", [])
+    times = runtime_table("Latency of one clip, ms", ("min", "p50", "p90", "p99", "max", "vary"), "measured", [])
     notes = [*conditions(report), *_bench_notes(report.variants)]
-    rest = _table("Cold start, ms, and size", ("import", "load", "first\nrun", *_SIZE), "outputs", notes)
+    rest = runtime_table("Cold start, ms, and size", ("import", "load", "first\nrun", *_SIZE), "outputs", notes)
     for variant in report.variants:
         found = variant.measurement
         if found is None:
@@ -84,7 +84,7 @@ def summary_table(parity: ParityReport, bench: BenchReport) -> Table:
     notes = [f"clips: {', '.join(parity.clips)}", *conditions(bench), *_parity_notes(parity)]
     notes += _bench_notes(variant for variant in bench.variants if variant.reason is None)
     headings = (*_PARITY, "p50\nms", "p90\nms", "p99\nms", *_SIZE)
-    table = _table("Every runtime against the reference", headings, "verdict", notes)
+    table = runtime_table("Every runtime against the reference", headings, "verdict", notes)
     measured = {variant.runtime: variant.measurement for variant in bench.variants}
     for entry in parity.runtimes:
         found = measured.get(entry.runtime)
@@ -105,10 +105,11 @@ def conditions(report: BenchReport) -> list[str]:
     return [*lines, report.busy] if report.busy else lines
 
 
-def _table(title: str, headings: Iterable[str], last: str, notes: list[str]) -> Table:
+def runtime_table(title: str, headings: Iterable[str], last: str, notes: Sequence[str]) -> Table:
+    """An empty table with a row for every runtime: its name, numbers under `headings`, and `last`; notes below."""
     caption = escape("\n".join(notes)) or None
     table = Table(
-        title=title,
+        title=escape(title),
         caption=caption,
         box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),

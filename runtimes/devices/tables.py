@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 
 from svf_edge.runtimes.devices.card import DeviceCard
 from svf_edge.runtimes.devices.conditions import Conditions, Identity
 from svf_edge.runtimes.runner_schema import RunnerRuntime, RunnerVariant
-from svf_edge.runtimes.tables import coloured, mebibytes, millions, milliseconds
+from svf_edge.runtimes.tables import coloured, mebibytes, millions, milliseconds, runtime_table
 
 
 def card_tables(card: DeviceCard) -> Group:
@@ -38,9 +36,8 @@ def _parity(card: DeviceCard, runtimes: Iterable[RunnerRuntime], notes: list[str
     found = list(runtimes)
     remarks = [_why(entry) for entry in found]
     remarks += [f"{entry.runtime}: {entry.clip}: first at {entry.first}" for entry in card.differences]
-    table = _table(
-        f"Parity on {card.device}", ("spikes\nM", "layers\nequal", "outputs"), [*filter(None, remarks), *notes]
-    )
+    headings = ("spikes\nM", "layers\nequal", "outputs")
+    table = runtime_table(f"Parity on {card.device}", headings, "verdict", [*filter(None, remarks), *notes])
     for entry in found:
         layers = [layer for clip in entry.clips for layer in clip.layers]
         if not layers:
@@ -84,7 +81,7 @@ def _bench(card: DeviceCard, notes: list[str]) -> Table:
                 f"{variant.runtime}: {entry.last:.1f} runs a second in the last 30 s, {entry.first:.1f} in the first: "
                 f"{entry.kept:.0%} kept"
             )
-    table = _table(f"Latency of one clip on {card.device}, ms", headings, [*remarks, *notes], last="measured")
+    table = runtime_table(f"Latency of one clip on {card.device}, ms", headings, "measured", [*remarks, *notes])
     for variant in card.variants:
         table.add_row(variant.runtime, *_bench_cells(variant))
     return table
@@ -144,21 +141,3 @@ def _power_notes(card: DeviceCard) -> list[str]:
         f"{rail.label}: {rail.idle_mw:.0f} mW idle, {rail.loaded_mw:.0f} mW in the run ({rail.above_idle_mw:+.0f})"
         for rail in card.rails
     ]
-
-
-def _table(title: str, headings: Iterable[str], notes: Sequence[str], last: str = "verdict") -> Table:
-    table = Table(
-        title=escape(title),
-        caption=escape("\n".join(notes)),
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-        title_style="bold",
-        title_justify="left",
-        caption_justify="left",
-    )
-    table.add_column("runtime", min_width=11)
-    for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column(last, no_wrap=True)
-    return table
