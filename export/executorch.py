@@ -43,7 +43,10 @@ def export_executorch(
             raise MissingPackage("executorch", "executorch") from error
 
         frames = torch.zeros(program.frames.shape, dtype=torch.uint8)
-        state = [torch.zeros(tensor.shape, dtype=torch.int32) for tensor in state_tensors(program)] if stream else []
+        state = [
+            torch.zeros(tensor.sizes(channels_last=dialect == "packed"), dtype=torch.int32)
+            for tensor in (state_tensors(program) if stream else ())
+        ]
         with torch.no_grad():
             exported = torch.export.export(module, (frames, *state))
         delegates = [XnnpackPartitioner()] if dialect == "portable" else []

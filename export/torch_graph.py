@@ -20,10 +20,10 @@ from torch.nn import functional
 from svf_edge.contract import INT8_MAX
 from svf_edge.export.density import DENSITIES, NO_RATES, Rates
 from svf_edge.export.fusion import AttentionLif, ConvLif, fuse
-from svf_edge.export.levels import check_causal, check_levels
+from svf_edge.export.packable import check_packed
 from svf_edge.packing import pack_weights
 from svf_edge.program import Add, Attention, Conv, Lif, Node, Program
-from svf_edge.program.ranges import prove
+from svf_edge.program.ranges import prove, prove_floats
 from svf_edge.program.stream import state_tensors
 
 TorchDialect = Literal["packed", "portable"]
@@ -47,15 +47,16 @@ def build_module(
     the order of `program.lifs`: int32 words `[T, H, W, ceil(C / 32)]` for `packed` (with an axis of planes in front
     where the LIF has several levels), float32 `[T, C, H, W]` for `portable`.
 
-    With `stream` the module is one step of the stream form: it takes the tensors of `state_tensors` after the frame,
-    and what takes their place in the next step stands between outputs and taps.
+    With `stream` the module is one step of the stream form: it takes the tensors of `state_tensors` after the frame
+    (membranes are `[H, W, C]` for `packed`), and what takes their place in the next step stands between outputs and
+    taps.
 
     Raises `RangeError` when the carrier of the dialect cannot hold the program exactly, `UnsupportedInput` when
-    `packed` is asked for a LIF of more levels than its operators take, and `MissingLibrary` when they are not built.
+    `packed` is asked for what its operators do not take (`check_packed`), and `MissingLibrary` when they are not built.
     """
     match dialect:
         case "packed":
-            return PackedModule(program, taps, rates)
+            return PackedModule(program, taps, stream, rates)
         case "portable":
             return PortableModule(program, taps, stream)
 
@@ -105,13 +106,12 @@ class _ProgramModule(nn.Module):
 class PackedModule(_ProgramModule):
     """The `packed` dialect: `[T, H, W, C]` integers, spikes as int32 words over channels, operators `svf::*`."""
 
-    def __init__(self, program: Program, taps: bool, rates: Rates) -> None:
-        check_levels(program)
-        check_causal(program)
+    def __init__(self, program: Program, taps: bool, stream: bool, rates: Rates) -> None:
+        check_packed(program)
         prove(program, "int32")
         from svf_edge.export import ops  # noqa: F401  registers torch.ops.svf, which needs the native library
 
-        super().__init__(program, taps, False)
+        super().__init__(program, taps, stream)
         self._steps = fuse(program, rates)
         for node in program.nodes:
             match node:
@@ -139,13 +139,13 @@ class PackedModule(_ProgramModule):
                 case ConvLif():
                     self._conv_lif(step, values)
                 case AttentionLif():
-                    values[step.lif.name] = self._attention_lif(step, values)
+                    self._attention_lif(step, values)
                 case Conv():
                     values[step.name] = self._conv(step, values[step.source])
                 case Add():
                     values[step.name] = values[step.left] + values[step.right]
                 case Lif():
-                    values[step.name] = self._lif(step, values[step.source])
+                    self._lif(step, values)
                 case Attention():
                     values[step.name] = self._attention(step, values)
 
@@ -158,15 +158,24 @@ class PackedModule(_ProgramModule):
     def _conv_lif(self, step: ConvLif, values: dict[str, Tensor]) -> None:
         arguments, zero_point = self._convolution(step.conv, values[step.conv.source])
         residual = None if step.residual is None else values[step.residual]
-        keep = step.sum is not None
-        behind = (residual, *self._neuron(step.lif), keep)
-        if zero_point is None:
-            spikes, total = torch.ops.svf.spike_conv2d_lif(*arguments, *behind, DENSITIES.index(step.density))
-        else:
-            spikes, total = torch.ops.svf.conv2d_lif(*arguments, zero_point, *behind)
-        values[step.lif.name] = spikes
+        before = self._before(step.lif, values)
+        own, density = ((), (DENSITIES.index(step.density),)) if zero_point is None else ((zero_point,), ())
+        name = f"{'spike_' if zero_point is None else ''}conv2d_lif{'_from' if before else ''}"
+        behind = (*own, residual, *self._neuron(step.lif), step.sum is not None, *density, *before)
+        spikes, total, *after = getattr(torch.ops.svf, name)(*arguments, *behind)
+        self._give(step.lif, values, spikes, after)
         if step.sum is not None:
             values[step.sum] = total
+
+    def _before(self, node: Lif, values: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        """The membranes that a LIF goes on from, in a stream."""
+        return (values[self.state[node.name].taken],) if self.state else ()
+
+    def _give(self, node: Lif, values: dict[str, Tensor], spikes: Tensor, after: list[Tensor]) -> None:
+        """Results of a LIF: spikes, and in a stream the membranes after."""
+        values[node.name] = spikes
+        if after:
+            (values[self.state[node.name].given],) = after
 
     def _convolution(self, node: Conv, x: Tensor) -> tuple[tuple[Any, ...], int | None]:
         """The arguments that a convolution has with and without a LIF, and the zero point of one not on spikes."""
@@ -183,20 +192,34 @@ class PackedModule(_ProgramModule):
         """The arguments of a LIF in a fused operator."""
         return *self.constants(node, "gain", "bias", "theta"), node.reset == "soft", node.levels
 
-    def _lif(self, node: Lif, x: Tensor) -> Tensor:
+    def _lif(self, node: Lif, values: dict[str, Tensor]) -> None:
+        x, before = values[node.source], self._before(node, values)
         *arguments, levels = self._neuron(node)
-        spikes: Tensor = (
-            torch.ops.svf.lif(x, *arguments) if levels == 1 else torch.ops.svf.integer_lif(x, *arguments, levels)
-        )
-        return spikes
+        if before:
+            spikes, *after = torch.ops.svf.lif_from(x, *arguments, levels, *before)
+        elif levels == 1:
+            spikes, after = torch.ops.svf.lif(x, *arguments), []
+        else:
+            spikes, after = torch.ops.svf.integer_lif(x, *arguments, levels), []
+        self._give(node, values, spikes, after)
 
-    def _attention_lif(self, step: AttentionLif, values: dict[str, Tensor]) -> Tensor:
-        node = step.attention
+    def _attention_lif(self, step: AttentionLif, values: dict[str, Tensor]) -> None:
+        node, lif = step.attention, step.lif
         words = [values[name] for name in (node.query, node.key, node.value)]
-        op = torch.ops.svf.hamming_attention_lif if node.mode == "hamming" else torch.ops.svf.dot_attention_lif
-        channels = self.program.types[node.name].shape[1]
-        spikes: Tensor = op(*words, channels, node.heads, node.scope == "joint", *self._neuron(step.lif))
-        return spikes
+        where = (*words, self.program.types[node.name].shape[1], node.heads)
+        if self.state:
+            memory = self.state.get(node.name)  # none within a frame
+            summaries = None if memory is None else values[memory.taken]
+            op = getattr(torch.ops.svf, f"{node.mode}_attention_lif_step")
+            spikes, summary, *after = op(*where, *self._neuron(lif), summaries, *self._before(lif, values))
+            if memory is not None:
+                values[memory.given] = summary
+        else:
+            causal = node.scope == "causal"
+            op = getattr(torch.ops.svf, f"{node.mode}{'_causal' if causal else ''}_attention_lif")
+            form = node.window if causal else node.scope == "joint"
+            spikes, after = op(*where, form, *self._neuron(lif)), []
+        self._give(lif, values, spikes, after)
 
     def _attention(self, node: Attention, values: dict[str, Tensor]) -> Tensor:
         steps, channels, height, width = self.program.types[node.name].shape
@@ -220,11 +243,12 @@ def _group_words(words: Tensor, scope: str) -> Tensor:
 class PortableModule(_ProgramModule):
     """The `portable` dialect: `[T, C, H, W]` integers carried by float32, standard operators only.
 
-    All sums stay below 2^24 by the range proof, so they are exact in any order, fused or not.
+    All sums stay below 2^24 by the range proof, so they are exact in any order, fused or not. The layers that need it
+    are carried by float64 (`prove_floats`).
     """
 
     def __init__(self, program: Program, taps: bool, stream: bool) -> None:
-        prove(program, "float32")
+        self._wide = prove_floats(program)
         super().__init__(program, taps, stream)
         for node in program.nodes:
             match node:
@@ -236,13 +260,14 @@ class PortableModule(_ProgramModule):
                     self.keep(node, "weight", node.weight.astype(np.float32) * scale[:, None, None, None])
                     self.keep(node, "bias", node.bias.astype(np.float32) * right)
                 case Lif():
+                    real = np.float64 if node.name in self._wide else np.float32
                     if (node.gain != 1).any():
-                        self.keep(node, "half_gain", _per_channel(node.gain) / 2)
+                        self.keep(node, "half_gain", _per_channel(node.gain / 2, real))
                     if node.bias.any():
-                        self.keep(node, "half_bias", _per_channel(node.bias) / 2)
-                    self.keep(node, "theta", _per_channel(node.theta))
+                        self.keep(node, "half_bias", _per_channel(node.bias / 2, real))
+                    self.keep(node, "theta", _per_channel(node.theta, real))
                     for level in range(1, node.levels + 1):
-                        self.keep(node, f"below{level}", _per_channel(node.theta * level - 1))
+                        self.keep(node, f"below{level}", _per_channel(node.theta * level - 1, real))
                 case Attention(scope="causal"):
                     ago = np.subtract.outer(np.arange(program.frames.shape[0]), np.arange(program.frames.shape[0]))
                     self.keep(node, "band", ((ago >= 0) & (ago < node.window)).astype(np.float32))
@@ -282,7 +307,7 @@ class PortableModule(_ProgramModule):
         state = self.state.get(node.name)
         first = half[0:1]
         if state is not None:
-            first = first + values[state.taken].to(torch.float32) * 0.5
+            first = first + values[state.taken].to(first.dtype) * 0.5
         potentials = [torch.floor(first)]
         for step in range(1, half.shape[0]):
             carried = self._carry(node, potentials[-1])
@@ -290,7 +315,7 @@ class PortableModule(_ProgramModule):
         if state is not None:
             values[state.given] = (self._carry(node, potentials[-1]) * 2.0).to(torch.int32).reshape(state.shape)
         potential = torch.cat(potentials) if len(potentials) > 1 else potentials[0]
-        return self._fire(node, potential, 1.0)
+        return self._fire(node, potential, 1.0).to(torch.float32)
 
     def _drive(self, node: Lif, x: Tensor) -> Tensor:
         """(gain * x + bias) / 2."""
@@ -313,8 +338,9 @@ class PortableModule(_ProgramModule):
 
     def _attention(self, node: Attention, values: dict[str, Tensor]) -> Tensor:
         query, key, value = (values[name] for name in (node.query, node.key, node.value))
+        real = torch.float64 if node.name in self._wide else torch.float32
         if node.scope != "causal":
-            return attend(node, query, key, value)
+            return attend(node, query, key, value, real=real)
         state = self.state.get(node.name)
 
         def seen(summaries: Tensor) -> Tensor:
@@ -325,18 +351,26 @@ class PortableModule(_ProgramModule):
             values[state.given] = summaries.transpose(1, 2).contiguous().to(torch.int32)
             return summaries + values[state.taken].to(torch.float32).transpose(1, 2)
 
-        return attend(node, query, key, value, seen)
+        return attend(node, query, key, value, seen, real)
 
 
-def _per_channel(values: NDArray[np.int32]) -> NDArray[np.float32]:
+def _per_channel(values: NDArray[np.number[Any]], real: type[np.float32] | type[np.float64]) -> NDArray[np.generic]:
     """A constant per channel `[1, C, 1, 1]`."""
-    return values.astype(np.float32).reshape(1, -1, 1, 1)
+    return values.astype(real).reshape(1, -1, 1, 1)
 
 
 def attend(
-    node: Attention, query: Tensor, key: Tensor, value: Tensor, seen: Callable[[Tensor], Tensor] = lambda own: own
+    node: Attention,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    seen: Callable[[Tensor], Tensor] = lambda own: own,
+    real: torch.dtype = torch.float32,
 ) -> Tensor:
-    """Attention on channel-major tokens, `O^T = (V K'^T) Q'^T` per head and group; `seen` may replace `V K'^T`."""
+    """Attention on channel-major tokens, `O^T = (V K'^T) Q'^T` per head and group; `seen` may replace `V K'^T`.
+
+    `real` carries the product with the queries and the result.
+    """
     steps, channels, height, width = query.shape
     split = (steps, node.heads, channels // node.heads, height * width)
 
@@ -352,7 +386,7 @@ def attend(
     q, k, v = tokens(query), tokens(key), tokens(value)
     if node.mode == "hamming":
         q, k = q * 2.0 - 1.0, k * 2.0 - 1.0
-    o = torch.bmm(seen(torch.bmm(v, k.transpose(1, 2))), q)
+    o = torch.bmm(seen(torch.bmm(v, k.transpose(1, 2))).to(real), q.to(real))
     if node.scope == "joint":
         o = o.reshape(node.heads, split[2], steps, split[3]).permute(2, 0, 1, 3)
     elif node.scope == "temporal":

@@ -84,7 +84,10 @@ class ExecuTorch(Runtime):
         from svf_edge.runtimes.executorch import ExecuTorchSession
 
         steps = ExecuTorchSession(bundle.path(path), threads=threads, library=library)
-        return StreamSession(bundle.program(), lambda inputs: steps.run(*inputs.values()), close=steps.close)
+        channels_last = self._dialect == "packed"
+        return StreamSession(
+            bundle.program(), lambda inputs: steps.run(*inputs.values()), channels_last, close=steps.close
+        )
 
     def prepare(self) -> None:
         """Import torch and ExecuTorch's extension."""

@@ -136,6 +136,19 @@ def program_of_many_levels() -> Program:
     return random_program(channels=24, heads=3, scope="spatial", levels=MAX_LEVELS + 1)
 
 
+def far_sighted_program(steps: int = 70, window: int = 64) -> Program:
+    """A window so long, and neurons so ready to fire, that attention leaves what float32 holds."""
+    b = Builder(Frames((steps, 3, 8, 8), 0), 0, reset="soft", levels=4)
+    x = b.conv("stem", "frames", 33)  # odd, or all results are even and so in float32
+    one, zero, theta = (np.full(33, value, np.int32) for value in (1, 0, 50))
+    # Nine in ten drives reach the highest level, 8 theta from a membrane of 0.
+    ready = 8 * theta - np.quantile(b.values[x], 0.1, axis=(0, 2, 3)).astype(np.int32)
+    s = b._append(Lif("lif", x, one, ready, theta, "hard", 4))
+    o = b.attention("attn", s, s, s, 1, "hamming", "causal", window)
+    o = b._append(Lif("attn.lif", o, one, zero, 60_000 * theta, "soft", 4))
+    return b.build(b.conv("head", o, 3))
+
+
 def loud_program() -> Program:
     """A program whose stem is shifted left so far that no float32 carrier holds it."""
     program = random_program()

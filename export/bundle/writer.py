@@ -34,8 +34,8 @@ from svf_edge.export.bundle.manifest import (
 from svf_edge.export.bundle.native import RUNNER, library_name, native_files
 from svf_edge.export.bundle.reader import PROGRAM, Bundle, read_manifest
 from svf_edge.export.density import Rates
-from svf_edge.export.levels import check_causal, check_levels
 from svf_edge.export.libraries import find_native
+from svf_edge.export.packable import check_packed
 from svf_edge.files import atomic_write, sha256
 from svf_edge.packing import digest, pack_spikes
 from svf_edge.program import Program, run, save_program
@@ -73,11 +73,11 @@ class _Draft:
         layers = self.fired[0] if self.typical and self.fired else ()
         return {layer: float(np.mean([rates[layer] for rates in self.fired])) for layer in layers}
 
-    def dialects(self, *checks: Callable[[Program], None]) -> tuple[Literal["packed", "portable"], ...]:
-        """Those wanted; a program that the packed operators do not take, which a check raises, is portable only."""
+    @property
+    def dialects(self) -> tuple[Literal["packed", "portable"], ...]:
+        """Those wanted; a program that the packed operators do not take is portable only."""
         try:
-            for check in checks:
-                check(self.program)
+            check_packed(self.program)
         except UnsupportedInput:
             return ("portable",)
         return tuple(dialect for dialect in ("packed", "portable") if dialect in self.wanted)
@@ -85,7 +85,7 @@ class _Draft:
     def add_onnx(self) -> None:
         from svf_edge.export.onnx import export_onnx
 
-        for dialect in self.dialects(check_levels):
+        for dialect in self.dialects:
             path, stream = f"onnx/{dialect}.onnx", self.form == "stream"
             export_onnx(self.program, dialect, self.folder / path, stream=stream, rates=self.rates)
             tapped = None if stream else f"onnx/{dialect}.tap.onnx"
@@ -96,7 +96,7 @@ class _Draft:
     def add_executorch(self) -> None:
         from svf_edge.export.executorch import export_executorch
 
-        for dialect in self.dialects(check_levels, check_causal):
+        for dialect in self.dialects:
             path, tapped = f"executorch/{dialect}.pte", f"executorch/{dialect}.tap.pte"
             stream = self.form == "stream"
             for file, taps in ((path, False), (tapped, True)):

@@ -2,6 +2,7 @@
 
 A node of domain `ai.svf` runs our kernel where our library is registered; elsewhere the runtime inlines the body given
 here. Bodies carry integers in float32, so they are exact under the float32 range proof, which the exporter asks for.
+Where that proof needs float64 for products of attention and for LIFs (`prove_floats`), REAL stands for it.
 
 They are written in ONNX's textual syntax. `ai.svf.body` holds the pieces that several bodies share.
 """
@@ -160,7 +161,9 @@ _SHARED = [
     }""",
     # Q M on heads [G, heads, N, d] and summaries [G, heads, d, d]; int32 [G, N, C].
     """LookUp (q, summary) => (o) {
-        heads = MatMul (q, summary)
+        queries = Cast <to = REAL> (q)
+        seen = Cast <to = REAL> (summary)
+        heads = MatMul (queries, seen)
         rows = Transpose <perm = [0, 2, 1, 3]> (heads)
         shape = Constant <value_ints = [0, 0, -1]> ()
         flat = Reshape (rows, shape)
@@ -180,16 +183,16 @@ _SHARED = [
     }""",
     # What a LIF adds to its membrane in every step.
     """Drive (x, gain, bias) => (drive) {
-        floats = Cast <to = 1> (x)
-        factor = Cast <to = 1> (gain)
-        offset = Cast <to = 1> (bias)
+        floats = Cast <to = REAL> (x)
+        factor = Cast <to = REAL> (gain)
+        offset = Cast <to = REAL> (bias)
         scaled = Mul (floats, factor)
         drive = Add (scaled, offset)
     }""",
     # LIF of any number of levels from membranes [H, W, C]; words [levels, T, H, W, ceil(C / 32)], membranes after.
     """FirePlanesFrom <soft_reset, levels> (x, gain, bias, theta, before) => (words, after) {
         drive = ai.svf.body.Drive (x, gain, bias)
-        threshold = Cast <to = 1> (theta)
+        threshold = Cast <to = REAL> (theta)
         soft_flag = Constant <value_int: int = @soft_reset> ()
         soft = Cast <to = 9> (soft_flag)
         first = Constant <value_int = 1> ()
@@ -198,23 +201,24 @@ _SHARED = [
         counts = Range (first, end, first)
         column = Constant <value_ints = [-1, 1, 1, 1]> ()
         tall = Reshape (counts, column)
-        multiples = Cast <to = 1> (tall)
+        multiples = Cast <to = REAL> (tall)
         thresholds = Mul (multiples, threshold)
-        rest = Cast <to = 1> (before)
-        final, steps = Scan <num_scan_inputs = 1, body = step (float[H, W, C] membrane, float[H, W, C] input)
-            => (float[H, W, C] next, float[L, H, W, C] reached) {
+        rest = Cast <to = REAL> (before)
+        final, steps = Scan <num_scan_inputs = 1, body = step (REAL[H, W, C] membrane, REAL[H, W, C] input)
+            => (REAL[H, W, C] next, float[L, H, W, C] reached) {
                 sum = Add (membrane, input)
-                half = Constant <value_float = 0.5> ()
+                half = Constant <value = REAL {0.5}> ()
                 halved = Mul (sum, half)
                 potential = Floor (halved)
                 above = GreaterOrEqual (potential, thresholds)
                 reached = Cast <to = 1> (above)
                 plane_axis = Constant <value_ints = [0]> ()
                 spikes = ReduceSum <keepdims = 0> (reached, plane_axis)
-                cost = Mul (spikes, threshold)
+                counted = Cast <to = REAL> (spikes)
+                cost = Mul (counted, threshold)
                 lowered = Sub (potential, cost)
                 fired = GreaterOrEqual (potential, threshold)
-                zero = Constant <value_float = 0.0> ()
+                zero = Constant <value = REAL {0.0}> ()
                 cleared = Where (fired, zero, potential)
                 next = Where (soft, lowered, cleared)
             }> (rest, drive)
@@ -326,22 +330,23 @@ _OPERATORS = [
     }""",
     """Lif <soft_reset> (x, gain, bias, theta) => (words) {
         drive = ai.svf.body.Drive (x, gain, bias)
-        threshold = Cast <to = 1> (theta)
+        threshold = Cast <to = REAL> (theta)
         soft_flag = Constant <value_int: int = @soft_reset> ()
         soft = Cast <to = 9> (soft_flag)
         frame = Shape <start = 1> (drive)
-        rest = ConstantOfShape <value = float[1] {0.0}> (frame)
-        final, spikes = Scan <num_scan_inputs = 1, body = step (float[H, W, C] membrane, float[H, W, C] input)
-            => (float[H, W, C] next, float[H, W, C] spike) {
+        rest = ConstantOfShape <value = REAL[1] {0.0}> (frame)
+        final, spikes = Scan <num_scan_inputs = 1, body = step (REAL[H, W, C] membrane, REAL[H, W, C] input)
+            => (REAL[H, W, C] next, float[H, W, C] spike) {
                 sum = Add (membrane, input)
-                half = Constant <value_float = 0.5> ()
+                half = Constant <value = REAL {0.5}> ()
                 halved = Mul (sum, half)
                 potential = Floor (halved)
                 fired = GreaterOrEqual (potential, threshold)
                 spike = Cast <to = 1> (fired)
-                cost = Mul (spike, threshold)
+                counted = Cast <to = REAL> (spike)
+                cost = Mul (counted, threshold)
                 lowered = Sub (potential, cost)
-                zero = Constant <value_float = 0.0> ()
+                zero = Constant <value = REAL {0.0}> ()
                 cleared = Where (fired, zero, potential)
                 next = Where (soft, lowered, cleared)
             }> (rest, drive)
@@ -434,11 +439,22 @@ _FUSED = [
 ]
 
 
+_REALS = {"float32": ("float", onnx.TensorProto.FLOAT), "float64": ("double", onnx.TensorProto.DOUBLE)}
+
+
 @cache
-def bodies() -> tuple[onnx.FunctionProto, ...]:
-    """FunctionProtos of every operator of `ai.svf` and of the pieces they share."""
+def bodies(real: Literal["float32", "float64"] = "float32") -> tuple[onnx.FunctionProto, ...]:
+    """FunctionProtos of every operator of `ai.svf` and of the pieces they share.
+
+    With `real` "float64" they hold what `prove_floats` asks of wide layers.
+    """
+    name, code = _REALS[real]
+
+    def written(text: str) -> str:
+        return text.replace("<to = REAL>", f"<to = {code}>").replace("REAL", name)
+
     return tuple(
-        parser.parse_function(f'<domain: "{domain}", opset_import: ["": {OPSET}, "{BODY_DOMAIN}": 1]>\n{text}')
+        parser.parse_function(f'<domain: "{domain}", opset_import: ["": {OPSET}, "{BODY_DOMAIN}": 1]>\n{written(text)}')
         for domain, texts in ((BODY_DOMAIN, _SHARED), (DOMAIN, [*_OPERATORS, *_FUSED]))
         for text in texts
     )

@@ -8,16 +8,15 @@ from typing import Any
 import numpy as np
 import onnx
 
-from svf_edge.errors import UnsupportedInput
 from svf_edge.export.density import NO_RATES, Rates
 from svf_edge.export.fusion import AttentionLif, ConvLif, fuse
-from svf_edge.export.levels import check_levels
 from svf_edge.export.onnx.functions import BODY_DOMAIN, DOMAIN, bodies
 from svf_edge.export.onnx.writer import GraphWriter
+from svf_edge.export.packable import check_packed
 from svf_edge.packing import pack_weights, word_count
 from svf_edge.program import Add, Attention, Conv, Lif, Program
 from svf_edge.program.ir import token_groups
-from svf_edge.program.ranges import prove
+from svf_edge.program.ranges import prove_floats
 from svf_edge.program.stream import StateTensor, state_tensors
 
 State = Mapping[str, StateTensor]
@@ -31,11 +30,11 @@ def packed_model(program: Program, rates: Rates = NO_RATES, stream: bool = False
     `rates` say in which density convolutions on spikes are to be computed. With `stream` it is one step of the
     program's stream form (`state_tensors`), membranes `[H, W, C]`.
 
-    Raises `UnsupportedInput` for a LIF of more levels than the operators take or a program without a stream form, and
+    Raises `UnsupportedInput` for what the operators do not take or a program without a stream form, and
     `RangeError` when the bodies' float32 carriers could be inexact.
     """
-    check_levels(program)
-    prove(program, "float32")
+    check_packed(program)
+    wide = prove_floats(program)
     state = {tensor.node: tensor for tensor in state_tensors(program)} if stream else {}
     writer = GraphWriter()
     writer.op("ChannelsLast", [program.frames.name], _rows(program.frames.name), DOMAIN)
@@ -56,7 +55,7 @@ def packed_model(program: Program, rates: Rates = NO_RATES, stream: bool = False
     for output in program.outputs:
         writer.op("Transpose", [output.source], output.name, perm=[0, 3, 1, 2])
     handed_on = {tensor.taken: (tensor.given, tensor.sizes(channels_last=True)) for tensor in state.values()}
-    return writer.model(program, "packed", bodies(), (DOMAIN, BODY_DOMAIN), handed_on)
+    return writer.model(program, "packed", bodies("float64" if wide else "float32"), (DOMAIN, BODY_DOMAIN), handed_on)
 
 
 def _rows(name: str) -> str:
@@ -158,11 +157,6 @@ def _attention_lif(writer: GraphWriter, program: Program, step: AttentionLif, st
 
 
 def _attention(writer: GraphWriter, program: Program, node: Attention) -> None:
-    if node.scope == "causal":
-        raise UnsupportedInput(
-            f"layer '{node.name}': its result has other readers than one LIF, and causal attention has a packed "
-            "operator with a LIF alone; export the portable dialect"
-        )
     steps, channels, height, width = program.types[node.name].shape
     groups, tokens = token_groups(node.scope, (steps, channels, height, width))
     swap = node.scope == "temporal"  # the words lie in (t, h, w) order; time goes inside

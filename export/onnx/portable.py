@@ -10,7 +10,7 @@ from svf_edge.contract import INT8_MAX
 from svf_edge.export.onnx.writer import GraphWriter
 from svf_edge.program import Add, Attention, Conv, Lif, Program
 from svf_edge.program.ir import token_groups
-from svf_edge.program.ranges import prove
+from svf_edge.program.ranges import prove_floats
 from svf_edge.program.stream import StateTensor, state_tensors
 
 
@@ -20,7 +20,7 @@ def portable_model(program: Program, stream: bool = False) -> onnx.ModelProto:
     Raises `RangeError` when a float32 carrier could be inexact, and `UnsupportedInput` for a program without a stream
     form.
     """
-    prove(program, "float32")
+    wide = prove_floats(program)
     state = {tensor.node: tensor for tensor in state_tensors(program)} if stream else {}
     writer = GraphWriter()
     frames = program.frames
@@ -33,17 +33,19 @@ def portable_model(program: Program, stream: bool = False) -> onnx.ModelProto:
             case Add():
                 writer.op("Add", [node.left, node.right], node.name)
             case Lif():
-                unrolled_lif(writer, program, node, state.get(node.name))
+                unrolled_lif(writer, program, node, state.get(node.name), node.name in wide)
             case Attention():
-                attention_product(writer, program, node, state.get(node.name))
+                attention_product(writer, program, node, state.get(node.name), node.name in wide)
     for output in program.outputs:
         writer.op("Cast", [output.source], output.name, to=TensorProto.INT32)
     handed_on = {tensor.taken: (tensor.given, tensor.shape) for tensor in state.values()}
     return writer.model(program, "portable", state=handed_on)
 
 
-def _carrier(writer: GraphWriter, state: StateTensor) -> str:
-    return writer.op("Cast", [state.taken], f"{state.taken}:float", to=TensorProto.FLOAT)
+def _carrier(writer: GraphWriter, state: StateTensor, wide: bool = False) -> str:
+    return writer.op(
+        "Cast", [state.taken], f"{state.taken}:float", to=TensorProto.DOUBLE if wide else TensorProto.FLOAT
+    )
 
 
 def _give_back(writer: GraphWriter, state: StateTensor, carrier: str) -> None:
@@ -78,13 +80,18 @@ def _conv(writer: GraphWriter, program: Program, node: Conv) -> None:
         writer.op("Clip", [result, writer.scalar(-INT8_MAX), writer.scalar(INT8_MAX)], node.name)
 
 
-def unrolled_lif(writer: GraphWriter, program: Program, node: Lif, state: StateTensor | None = None) -> None:
-    """`node` as standard operators on float32 carriers `[T, C, H, W]`, one copy a time step, from `state` if given."""
+def unrolled_lif(
+    writer: GraphWriter, program: Program, node: Lif, state: StateTensor | None = None, wide: bool = False
+) -> None:
+    """`node` as standard operators on float carriers `[T, C, H, W]`, one copy a time step, from `state` if given.
+
+    Its source is float64 if `wide`, else float32; its spikes are float32.
+    """
     steps = program.types[node.name].shape[0]
     drive = node.source
 
     def per_channel(label: str, values: np.ndarray) -> str:
-        return writer.constant(f"{node.name}:{label}", values.astype(np.float32)[:, None, None])
+        return writer.constant(f"{node.name}:{label}", values.astype(np.float64 if wide else np.float32)[:, None, None])
 
     if (node.gain != 1).any():
         drive = writer.op("Mul", [drive, per_channel("gain", node.gain)], f"{node.name}:scaled")
@@ -97,11 +104,11 @@ def unrolled_lif(writer: GraphWriter, program: Program, node: Lif, state: StateT
         writer.ops("Split", [drive], inputs, axis=0, num_outputs=steps)
 
     spikes = []
-    membrane = None if state is None else _carrier(writer, state)
+    membrane = None if state is None else _carrier(writer, state, wide)
     for step, x in enumerate(inputs):
         prefix = f"{node.name}:{step}"
         total = x if membrane is None else writer.op("Add", [membrane, x], f"{prefix}:sum")
-        halved = writer.op("Mul", [total, writer.scalar(0.5)], f"{prefix}:half")
+        halved = writer.op("Mul", [total, writer.scalar(0.5, wide)], f"{prefix}:half")
         potential = writer.op("Floor", [halved], f"{prefix}:potential")
         fired = writer.op("GreaterOrEqual", [potential, theta], f"{prefix}:fired")
         spike = writer.op("Cast", [fired], f"{prefix}:spike1", to=TensorProto.FLOAT)
@@ -114,8 +121,10 @@ def unrolled_lif(writer: GraphWriter, program: Program, node: Lif, state: StateT
         if step == steps - 1 and state is None:
             break
         if node.reset == "hard":
-            membrane = writer.op("Where", [fired, writer.scalar(0.0), potential], f"{prefix}:membrane")
+            membrane = writer.op("Where", [fired, writer.scalar(0.0, wide), potential], f"{prefix}:membrane")
         else:
+            if wide:
+                spike = writer.op("Cast", [spike], f"{spike}:wide", to=TensorProto.DOUBLE)
             cost = writer.op("Mul", [spike, theta], f"{prefix}:cost")
             membrane = writer.op("Sub", [potential, cost], f"{prefix}:membrane")
     writer.op("Concat", spikes, node.name, axis=0)
@@ -123,8 +132,10 @@ def unrolled_lif(writer: GraphWriter, program: Program, node: Lif, state: StateT
         _give_back(writer, state, membrane)
 
 
-def attention_product(writer: GraphWriter, program: Program, node: Attention, state: StateTensor | None = None) -> None:
-    """`node` as matrix products on float32 `[T, C, H, W]`, exact within the range proof."""
+def attention_product(
+    writer: GraphWriter, program: Program, node: Attention, state: StateTensor | None = None, wide: bool = False
+) -> None:
+    """`node` as matrix products on float32 `[T, C, H, W]`, exact within the range proof; gives float64 if `wide`."""
     steps, channels, height, width = program.types[node.name].shape
     space = height * width
     # Channels before tokens, as convolutions leave them: O^T = (V K^T) Q per head, shapes [G, heads, d, N].
@@ -154,6 +165,8 @@ def attention_product(writer: GraphWriter, program: Program, node: Attention, st
         summary = _step_summary(writer, state, summary)
     elif node.scope == "causal":
         summary = _window_sum(writer, node, summary, (steps, node.heads, width_of_head, width_of_head))
+    if wide:
+        summary, query = (writer.op("Cast", [x], f"{x}:wide", to=TensorProto.DOUBLE) for x in (summary, query))
     o = writer.op("MatMul", [summary, query], f"{node.name}:o")
     grouped = [(steps, channels, space)[axis] for axis in order]
     flat = writer.op("Reshape", [o, writer.integers(*grouped)], f"{node.name}:o_flat")

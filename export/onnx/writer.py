@@ -35,9 +35,9 @@ class GraphWriter:
         """A constant int64 vector, named after its content."""
         return self.constant("i64:" + ",".join(map(str, values)), np.array(values, np.int64))
 
-    def scalar(self, value: float) -> str:
-        """A constant float32 scalar, named after its content."""
-        return self.constant(f"f32:{value}", np.array(value, np.float32))
+    def scalar(self, value: float, wide: bool = False) -> str:
+        """A constant float32 scalar, or float64 if `wide`, named after its content."""
+        return self.constant(f"f{64 if wide else 32}:{value}", np.array(value, np.float64 if wide else np.float32))
 
     def op(self, kind: str, inputs: Sequence[str], output: str, domain: str = "", **attributes: Any) -> str:
         """A node with one output."""

@@ -18,6 +18,11 @@ overloads for ExecuTorch:
     torch.ops.svf.hamming_attention_lif(q, k, v, channels, heads, joint, gain, lif_bias, theta, soft_reset, levels)
         -> words of spikes, from words [T, H, W, words]
     torch.ops.svf.dot_attention_lif(...)                                        -> the same
+    torch.ops.svf.hamming_causal_attention_lif(q, k, v, channels, heads, window, gain, ...) -> words of spikes
+    torch.ops.svf.lif_from(x, gain, bias, theta, soft_reset, levels, before) -> (words of spikes, after)
+    torch.ops.svf.spike_conv2d_lif_from(..., before), conv2d_lif_from(..., before) -> (words of spikes, sum, after)
+    torch.ops.svf.hamming_attention_lif_step(q, k, v, channels, heads, gain, ..., levels, summaries, before)
+        -> (words of spikes, summary, after); these four are for streams (docs/contract.md, "Streams")
     torch.ops.svf.channels_last(x)                                  -> uint8 [T, H, W, C] from uint8 [T, C, H, W]
     torch.ops.svf.unpack_weights(packed, bits, shape)                           -> int8 of `shape`
 
@@ -36,5 +41,6 @@ from svf_edge.export.ops import registration as _registration
 from svf_edge.export.ops.library import available_isas, current_isa, force_isa
 
 OPERATORS = _registration.OPERATORS
+RESULTS = _registration.RESULTS
 
-__all__ = ["OPERATORS", "available_isas", "current_isa", "find_library", "force_isa"]
+__all__ = ["OPERATORS", "RESULTS", "available_isas", "current_isa", "find_library", "force_isa"]

@@ -60,6 +60,17 @@ def conv_params(
     )
 
 
+def lif_params(x: Tensor, soft_reset: bool, levels: int) -> library.LifParams:
+    """Parameters of a LIF that reads `x`, `[T, H, W, C]`."""
+    return library.LifParams(
+        frames=x.shape[0],
+        positions=x.shape[1] * x.shape[2],
+        channels=x.shape[3],
+        soft_reset=int(soft_reset),
+        levels=levels,
+    )
+
+
 def attention_params(
     groups: int, tokens: int, channels: int, heads: int, kind: int, levels: int
 ) -> library.AttentionParams:

@@ -10,7 +10,7 @@ from torch import Tensor
 from svf_edge.contract import MAX_LEVELS
 from svf_edge.packing import word_count
 
-Operator = Callable[..., Tensor | tuple[Tensor, Tensor]]
+Operator = Callable[..., Tensor | tuple[Tensor, ...]]
 
 
 def require(name: str, tensor: Tensor, dtypes: Sequence[torch.dtype], rank: int) -> None:
@@ -84,6 +84,13 @@ def spikes(shape: Sequence[int], gain: Tensor, bias: Tensor, theta: Tensor, leve
         raise ValueError(f"levels={levels} is outside 1..{MAX_LEVELS}")
     words = (*positions, word_count(channels))
     return words if levels == 1 else (levels, *words)
+
+
+def shaped(name: str, tensor: Tensor, sizes: Sequence[int]) -> None:
+    """Refuse anything but int32 of these sizes."""
+    require(name, tensor, [torch.int32], len(sizes))
+    if tuple(tensor.shape) != tuple(sizes):
+        raise ValueError(f"{name} has sizes {tuple(tensor.shape)}, not {tuple(sizes)}")
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, channels: int, heads: int, rank: int) -> int:

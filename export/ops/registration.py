@@ -11,7 +11,7 @@ from torch import Tensor
 
 from svf_edge.contract import MAX_LEVELS
 from svf_edge.export.ops import checks, fused, library
-from svf_edge.export.ops.calls import DOT, HAMMING, attention_params, call, contiguous, conv_params
+from svf_edge.export.ops.calls import DOT, HAMMING, attention_params, call, contiguous, conv_params, lif_params
 from svf_edge.export.ops.checks import Operator
 
 NAMESPACE = "svf"
@@ -23,19 +23,35 @@ OPERATORS = {
     "spike_conv2d": _CONV,
     "spike_conv2d_s8": _CONV,
     "spike_conv2d_lif": f"{_CONV}, Tensor? residual, {_NEURON}, bool keep_sum, int density",
+    "spike_conv2d_lif_from": f"{_CONV}, Tensor? residual, {_NEURON}, bool keep_sum, int density, Tensor before",
     "conv2d": f"{_CONV}, int zero_point",
     "conv2d_s8": f"{_CONV}, int zero_point",
     "conv2d_lif": f"{_CONV}, int zero_point, Tensor? residual, {_NEURON}, bool keep_sum",
+    "conv2d_lif_from": f"{_CONV}, int zero_point, Tensor? residual, {_NEURON}, bool keep_sum, Tensor before",
     "lif": "Tensor x, Tensor gain, Tensor bias, Tensor theta, bool soft_reset",
     "integer_lif": "Tensor x, Tensor gain, Tensor bias, Tensor theta, bool soft_reset, int levels",
+    "lif_from": "Tensor x, Tensor gain, Tensor bias, Tensor theta, bool soft_reset, int levels, Tensor before",
     "hamming_attention": _ATTENTION,
     "hamming_attention_lif": f"{_ATTENTION}, bool joint, {_NEURON}",
+    "hamming_causal_attention_lif": f"{_ATTENTION}, int window, {_NEURON}",
+    "hamming_attention_lif_step": f"{_ATTENTION}, {_NEURON}, Tensor? summaries, Tensor before",
     "dot_attention": _ATTENTION,
     "dot_attention_lif": f"{_ATTENTION}, bool joint, {_NEURON}",
+    "dot_causal_attention_lif": f"{_ATTENTION}, int window, {_NEURON}",
+    "dot_attention_lif_step": f"{_ATTENTION}, {_NEURON}, Tensor? summaries, Tensor before",
     "channels_last": "Tensor x",
     "unpack_weights": "Tensor packed, int bits, int[4] shape",
 }
-_TWO_RESULTS = ("spike_conv2d_lif", "conv2d_lif")
+RESULTS = {
+    "spike_conv2d_lif": ("spikes", "sum"),
+    "spike_conv2d_lif_from": ("spikes", "sum", "after"),
+    "conv2d_lif": ("spikes", "sum"),
+    "conv2d_lif_from": ("spikes", "sum", "after"),
+    "lif_from": ("spikes", "after"),
+    "hamming_attention_lif_step": ("spikes", "summary", "after"),
+    "dot_attention_lif_step": ("spikes", "summary", "after"),
+}
+"""Names of what an operator returns, where that is not one tensor."""
 
 
 def _spike_conv(dtype: torch.dtype, run: bool) -> Operator:
@@ -90,15 +106,24 @@ def _lif(run: bool) -> Operator:
             raise ValueError(f"levels={levels} is outside 2..{MAX_LEVELS}")
         output = x.new_empty(checks.spikes(x.shape, gain, bias, theta, levels or 1))
         if run:
-            params = library.LifParams(
-                frames=x.shape[0],
-                positions=x.shape[1] * x.shape[2],
-                channels=x.shape[3],
-                soft_reset=int(soft_reset),
-                levels=levels or 1,
-            )
-            call("svf_lif", params, *contiguous(x, gain, bias, theta), output)
+            call("svf_lif", lif_params(x, soft_reset, levels or 1), *contiguous(x, gain, bias, theta), output)
         return output
+
+    return operator
+
+
+def _lif_from(run: bool) -> Operator:
+    def operator(
+        x: Tensor, gain: Tensor, bias: Tensor, theta: Tensor, soft_reset: bool, levels: int, before: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        checks.require("x", x, [torch.int32], 4)
+        spikes = x.new_empty(checks.spikes(x.shape, gain, bias, theta, levels))
+        checks.shaped("before", before, x.shape[1:])
+        after = torch.empty_like(before, memory_format=torch.contiguous_format)
+        if run:
+            params = lif_params(x, soft_reset, levels)
+            call("svf_lif_from", params, *contiguous(x, gain, bias, theta, before), after, spikes)
+        return spikes, after
 
     return operator
 
@@ -154,51 +179,60 @@ def _operator(name: str, run: bool) -> Operator:
             return _spike_conv(dtype, run)
         case "conv2d":
             return _dense_conv(dtype, run)
-        case "spike_conv2d_lif":
+        case "spike_conv2d_lif" | "spike_conv2d_lif_from":
             return fused.spike_conv_lif(run)
-        case "conv2d_lif":
+        case "conv2d_lif" | "conv2d_lif_from":
             return fused.dense_conv_lif(run)
         case "lif" | "integer_lif":
             return _lif(run)
+        case "lif_from":
+            return _lif_from(run)
         case "channels_last":
             return _channels_last(run)
         case "unpack_weights":
             return _unpack_weights(run)
         case other:
-            kind = HAMMING if other.startswith("hamming") else DOT
-            return fused.attention_lif(kind, run) if other.endswith("_lif") else _attention(kind, run)
+            mode, _, form = other.partition("_")
+            makers = {
+                "attention": _attention,
+                "attention_lif": fused.attention_lif,
+                "causal_attention_lif": fused.causal_attention_lif,
+                "attention_lif_step": fused.attention_lif_step,
+            }
+            return makers[form](HAMMING if mode == "hamming" else DOT, run)
 
 
-def _with_out(kernel: Operator) -> Operator:
-    def operator(*args: object, out: Tensor) -> Tensor:
-        result = kernel(*args)
-        assert isinstance(result, Tensor)
-        out.resize_(result.shape)
-        return out.copy_(result)
+def _with_outs(kernel: Operator, names: Sequence[str]) -> Operator:
+    """`kernel` writing its results into tensors of those names, which it returns."""
 
-    return operator
-
-
-def _with_two_outs(kernel: Operator) -> Operator:
-    def operator(*args: object, spikes: Tensor, sum: Tensor) -> tuple[Tensor, Tensor]:
-        for out, result in zip((spikes, sum), kernel(*args), strict=True):
+    def operator(*args: object, **outs: Tensor) -> Tensor | tuple[Tensor, ...]:
+        results = kernel(*args)
+        written = [outs[name] for name in names]
+        for out, result in zip(written, (results,) if isinstance(results, Tensor) else results, strict=True):
             out.resize_(result.shape)
             out.copy_(result)
-        return spikes, sum
+        return written[0] if len(written) == 1 else tuple(written)
 
     return operator
+
+
+def _listed(types: Sequence[str]) -> str:
+    """The results of a schema: one has no brackets."""
+    return types[0] if len(types) == 1 else f"({', '.join(types)})"
 
 
 _definitions = torch.library.Library(NAMESPACE, "DEF")
 for _name, _arguments in OPERATORS.items():
-    _two = _name in _TWO_RESULTS
-    _results = "(Tensor spikes, Tensor sum)" if _two else "Tensor"
-    _outs = "Tensor(a!) spikes, Tensor(b!) sum" if _two else "Tensor(a!) out"
-    _written = "(Tensor(a!), Tensor(b!))" if _two else "Tensor(a!)"
-    _wrap = _with_two_outs if _two else _with_out
+    _names = RESULTS.get(_name, ("out",))
+    _results = _listed([f"Tensor {name}" for name in _names] if _name in RESULTS else ["Tensor"])
+    _written = [f"Tensor({alias}!)" for alias, _ in zip("abc", _names, strict=False)]
+    _outs = ", ".join(f"{kind} {name}" for kind, name in zip(_written, _names, strict=True))
     _definitions.define(f"{_name}({_arguments}) -> {_results}", tags=[torch.Tag.pt2_compliant_tag])
-    _definitions.define(f"{_name}.out({_arguments}, *, {_outs}) -> {_written}")
-    _definitions.impl(_name, _operator(_name, run=True), "CPU")
-    _definitions.impl(f"{_name}.out", _wrap(_operator(_name, run=True)), "CPU")
-    torch.library.register_fake(f"{NAMESPACE}::{_name}", _operator(_name, run=False), lib=_definitions)
-    torch.library.register_fake(f"{NAMESPACE}::{_name}.out", _wrap(_operator(_name, run=False)), lib=_definitions)
+    _definitions.define(f"{_name}.out({_arguments}, *, {_outs}) -> {_listed(_written)}")
+    for _run in (True, False):
+        _kernel = _operator(_name, _run)
+        for _overload, _implementation in ((_name, _kernel), (f"{_name}.out", _with_outs(_kernel, _names))):
+            if _run:
+                _definitions.impl(_overload, _implementation, "CPU")
+            else:
+                torch.library.register_fake(f"{NAMESPACE}::{_overload}", _implementation, lib=_definitions)

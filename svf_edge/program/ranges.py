@@ -7,7 +7,7 @@ proof covers every clip, not the clips someone tried.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from svf_edge.contract import FLOAT32_LIMIT, INT8_MAX, INT32_LIMIT
 from svf_edge.errors import RangeError
-from svf_edge.program.ir import Add, Attention, Conv, Lif, Program, TensorType, token_groups
+from svf_edge.program.ir import Add, Attention, Conv, Lif, Program, TensorType, sources, token_groups
 
 Carrier = Literal["int32", "float32"]
 LIMITS: Mapping[Carrier, int] = {"int32": INT32_LIMIT, "float32": FLOAT32_LIMIT}
+_SUMMARY = "key-value summary"
 
 
 @dataclass(frozen=True)
@@ -64,20 +65,43 @@ def bounds(program: Program) -> tuple[Bound, ...]:
     return tuple(found)
 
 
-def prove(program: Program, carrier: Carrier) -> tuple[Bound, ...]:
-    """The bounds of `program`, all within `carrier`.
+def prove(program: Program, carrier: Carrier, wide: Collection[str] = ()) -> tuple[Bound, ...]:
+    """The bounds of `program`, all within `carrier`, or within int32 in the layers `wide` (see `prove_floats`).
 
     Raises `RangeError` naming the layer, the bound and the limit of the first one that is not.
     """
     found = bounds(program)
     for bound in found:
-        if bound.value > LIMITS[carrier]:
+        held: Carrier = "int32" if bound.layer in wide and bound.quantity != _SUMMARY else carrier
+        if bound.value > LIMITS[held]:
             raise RangeError(
-                f"layer '{bound.layer}': {bound.quantity} can reach {bound.value}, the {carrier} carrier is exact only "
-                f"to {LIMITS[carrier]}; use a shorter clip or smaller frames (fewer tokens), fewer fraction bits or "
+                f"layer '{bound.layer}': {bound.quantity} can reach {bound.value}, the {held} carrier is exact only "
+                f"to {LIMITS[held]}; use a shorter clip or smaller frames (fewer tokens), fewer fraction bits or "
                 "smaller weights"
             )
     return found
+
+
+def prove_floats(program: Program) -> frozenset[str]:
+    """The layers that a graph on float32 carriers has to compute in float64; all others are proven for float32.
+
+    They are attentions whose products of query and summary, or whose LIFs, leave what float32 holds: long windows and
+    many tokens do that, and little of the work is there. The summaries themselves stay in float32, and everything in
+    int32, which states and packed graphs keep.
+
+    Raises `RangeError` as `prove` does. An attention that something other than LIFs reads is not widened.
+    """
+    beyond = {bound.layer for bound in bounds(program) if bound.value > LIMITS["float32"]}
+    wide: set[str] = set()
+    for node in program.nodes:
+        if isinstance(node, Attention):
+            readers = [reader for reader in program.nodes if node.name in sources(reader)]
+            group = {node.name, *(reader.name for reader in readers)}
+            read_by_lifs = all(isinstance(reader, Lif) for reader in readers)
+            if group & beyond and read_by_lifs and node.name not in (output.source for output in program.outputs):
+                wide |= group
+    prove(program, "float32", wide)
+    return frozenset(wide)
 
 
 def _constant(channels: int, low: int, high: int) -> _Interval:
@@ -129,6 +153,6 @@ def _attention(node: Attention, spikes: TensorType, found: list[Bound]) -> _Inte
     factor = max(1, 2 * levels - 1) if node.mode == "hamming" else levels
     summary = tokens * factor * levels
     output = channels // node.heads * factor * summary
-    found.append(Bound(node.name, "key-value summary", summary))
+    found.append(Bound(node.name, _SUMMARY, summary))
     found.append(Bound(node.name, "output", output))
     return _constant(channels, -output if node.mode == "hamming" else 0, output)

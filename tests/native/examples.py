@@ -13,10 +13,10 @@ from svf_edge.packing import pack_weights
 from tests.native.cases import FIXED_CONVS, pack_levels, random_spikes
 
 READS_SPIKES = tuple(name for name in ops.OPERATORS if name.startswith(("spike_conv2d", "hamming", "dot")))
-ADDS = ("spike_conv2d_lif", "conv2d_lif")
+ADDS = ("spike_conv2d_lif", "conv2d_lif", "spike_conv2d_lif_from", "conv2d_lif_from")
 VARIANTS = (
     [(name, 1, False) for name in ops.OPERATORS]
-    + [(name, 3, False) for name in READS_SPIKES]
+    + [(name, 3, False) for name in (*READS_SPIKES, "lif_from")]
     + [(name, 2, True) for name in ADDS]
 )
 """Operator, `levels` and `residual` of examples that together cover every form of every operator."""
@@ -49,7 +49,7 @@ def example(
         if not packed:
             attributes["zero_point"] = 0 if signed else 128
         inputs = [x, weight, bias, shift]
-        if name.endswith("_lif"):
+        if "_lif" in name:
             if residual:
                 inputs.append(rng.integers(-99, 99, (case.frames, 7, 7, len(bias)), dtype=np.int32))
             else:
@@ -58,6 +58,8 @@ def example(
             attributes |= {"soft_reset": 1, "levels": levels, "keep_sum": int(residual)}
             if packed:
                 attributes["density"] = 0
+            if name.endswith("_from"):
+                inputs.append(rng.integers(-40, 40, (7, 7, len(bias)), dtype=np.int32))
         return tensors(*inputs), attributes
     if name == "channels_last":
         return tensors(rng.integers(0, 256, (2, 3, 71, 67), dtype=np.uint8)), {}
@@ -71,14 +73,24 @@ def example(
         ones = np.ones(40, np.int32)
         theta = (20 if name == "lif" else 10) * ones
         return tensors(x, ones, ones, theta), {"soft_reset": 1} | ({"levels": 3} if name == "integer_lif" else {})
-    fused = name.endswith("_lif")
-    shape = (2, 3, 3, 45) if fused else (2, 9, 45)
+    if name == "lif_from":
+        x, before = (rng.integers(-99, 99, shape, dtype=np.int32) for shape in ((3, 2, 2, 40), (2, 2, 40)))
+        return tensors(x, *neuron(rng, 40), before), {"soft_reset": 1, "levels": levels}
+    fused, step = "_lif" in name, name.endswith("_step")
+    shape = (1 if step else 2, 3, 3, 45) if fused else (2, 9, 45)
     words = [pack_levels(random_spikes(rng, shape, 0.3, levels), levels) for _ in range(3)]
     attributes = {"channels": 45, "heads": 3}
     if not fused:
         return tensors(*words), attributes
-    more = {"joint": 1, "soft_reset": 0, "levels": levels}
-    return tensors(*words, *neuron(rng, 45)), attributes | more
+    inputs = [*words, *neuron(rng, 45)]
+    attributes |= {"soft_reset": 0, "levels": levels}
+    if step:
+        inputs += [rng.integers(-9, 9, shape, dtype=np.int32) for shape in ((3, 15, 15), (3, 3, 45))]
+    elif "causal" in name:
+        attributes["window"] = 2
+    else:
+        attributes["joint"] = 1
+    return tensors(*inputs), attributes
 
 
 def neuron(rng: np.random.Generator, channels: int) -> list[NDArray[np.int32]]:

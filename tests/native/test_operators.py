@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from svf_edge.contract import MAX_LEVELS
-from svf_edge.export.ops import library
+from svf_edge.export.ops import RESULTS, library
 from svf_edge.packing import unpack_last
 from tests.native import definitions
 from tests.native.cases import (
@@ -234,10 +234,10 @@ def test_torch_registration(name: str, levels: int, residual: bool) -> None:
     given = arguments(name, inputs, attributes)
     torch.library.opcheck(getattr(svf, name).default, given)
     results = call(name, inputs, attributes)
-    names = ["spikes", "sum"] if name in ADDS else ["out"]
+    names = RESULTS.get(name, ("out",))
     outs = {key: torch.empty(0, dtype=result.dtype) for key, result in zip(names, results, strict=True)}
     returned = getattr(svf, name).out(*given, **outs)
-    for out, again, result in zip(outs.values(), returned if name in ADDS else [returned], results, strict=True):
+    for out, again, result in zip(outs.values(), returned if name in RESULTS else [returned], results, strict=True):
         assert again is out
         assert torch.equal(out, result)
     assert results[0].unique().numel() > 1
@@ -277,6 +277,13 @@ def test_torch_registration(name: str, levels: int, residual: bool) -> None:
         ("spike_conv2d_lif", {14: 3}, r"density=3 is outside 0..2 \(auto, event, dense\)"),
         ("hamming_attention_lif", {0: torch.zeros(2, 9, 2, dtype=torch.int32)}, "q must be torch.int32 of rank 4"),
         ("dot_attention_lif", {10: 0}, "levels=0 is outside 1..15"),
+        ("lif_from", {6: torch.zeros(2, 2, 39, dtype=torch.int32)}, r"before has sizes \(2, 2, 39\), not \(2, 2, 40\)"),
+        ("lif_from", {5: 0}, "levels=0 is outside 1..15"),
+        ("conv2d_lif_from", {15: torch.zeros(7, 7, 96)}, "before must be torch.int32 of rank 3"),
+        ("dot_causal_attention_lif", {5: 0}, "a window of 0 frames is below 1"),
+        ("hamming_attention_lif_step", {10: torch.zeros(3, 9, 15, dtype=torch.int32)}, "summaries has sizes"),
+        ("hamming_attention_lif_step", {11: torch.zeros(3, 9, 45, dtype=torch.int32)}, "before has sizes"),
+        ("dot_attention_lif_step", dict.fromkeys(range(3), torch.zeros(2, 3, 3, 2, dtype=torch.int32)), "one frame"),
     ],
 )
 def test_bad_arguments_are_named(name: str, change: dict[int, object], says: str) -> None:

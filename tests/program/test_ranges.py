@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from svf_edge.errors import RangeError
 from svf_edge.program import Attention, Conv, Frames, Lif, Output, Program, run
-from svf_edge.program.ranges import bounds, prove
-from tests.programs import loud_program, noise_clip, random_program
+from svf_edge.program.ranges import bounds, prove, prove_floats
+from tests.programs import far_sighted_program, loud_program, noise_clip, random_program
 
 
 @settings(max_examples=15, deadline=None)
@@ -77,6 +77,17 @@ def test_too_many_tokens_are_refused_by_name() -> None:
     with pytest.raises(RangeError, match=r"layer 'block3.attn': output can reach 33554432.*float32.*16777216"):
         prove(_attention(8, 64, 1024), "float32")
     prove(_attention(8, 64, 1024), "int32")
+
+
+def test_what_needs_float64_is_an_attention_and_its_lifs() -> None:
+    assert prove_floats(far_sighted_program(window=8)) == frozenset()
+    assert prove_floats(far_sighted_program(window=64)) == {"attn", "attn.lif"}
+    with pytest.raises(RangeError, match=r"layer 'block3.attn': output .* the float32 carrier"):
+        prove_floats(_attention(8, 64, 1024))  # an output of the program: it stays float32
+    with pytest.raises(RangeError, match=r"layer 'attn': key-value summary .* the float32 carrier"):
+        prove_floats(far_sighted_program(window=10_000))
+    with pytest.raises(RangeError, match=r"layer 'attn': output .* the int32 carrier"):
+        prove_floats(far_sighted_program(window=6_000))
 
 
 def test_too_large_weights_are_refused_by_name() -> None:

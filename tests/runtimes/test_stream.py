@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from numpy.typing import NDArray
 
 from svf_edge.errors import UnsupportedInput
 from svf_edge.export.bundle import Bundle, write_bundle
+from svf_edge.export.executorch import export_executorch
+from svf_edge.export.torch_graph import TorchDialect, build_module
 from svf_edge.packing import pack_spikes
 from svf_edge.program import Program, run
 from svf_edge.program.interpret import State
 from svf_edge.program.ir import Mode
 from svf_edge.runtimes.base import Clip, RunResult
+from svf_edge.runtimes.executorch import ExecuTorchSession
 from svf_edge.runtimes.parity import run_parity
 from svf_edge.runtimes.registry import find_runtime
 from svf_edge.runtimes.stream import StreamSession
-from tests.programs import assert_not_silent, noise_clip, random_program
+from tests.programs import assert_not_silent, far_sighted_program, noise_clip, random_program
 
 RUNTIMES = (
     "onnxruntime packed",
     "onnxruntime packed, no library",
     "onnxruntime portable",
+    "executorch packed",
     "executorch portable",
 )
 
@@ -37,7 +45,19 @@ def bundle(program: Program, tmp_path_factory: pytest.TempPathFactory) -> Bundle
     return write_bundle(program, tmp_path_factory.mktemp("stream") / "b", {"noise": noise_clip(program)}, form="stream")
 
 
+def torch_stream(program: Program, dialect: TorchDialect) -> StreamSession:
+    module = build_module(program.for_steps(1), dialect, taps=True, stream=True)
+
+    def step(inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        with torch.no_grad():
+            return [tensor.numpy() for tensor in module(*map(torch.from_numpy, inputs.values()))]
+
+    return StreamSession(program, step, dialect == "packed")
+
+
 def open_stream(bundle: Bundle, runtime: str) -> StreamSession:
+    if runtime.startswith("torch "):
+        return torch_stream(bundle.program(), "packed" if runtime.endswith("packed") else "portable")
     session = find_runtime(runtime).open(bundle, taps=True)
     assert isinstance(session, StreamSession)
     return session
@@ -65,7 +85,7 @@ def test_parity_of_a_stream_bundle(bundle: Bundle, program: Program) -> None:
     assert {"reference", *RUNTIMES} <= equal
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("runtime", [*RUNTIMES, "torch packed", "torch portable"])
 def test_three_hundred_frames_over_resets(bundle: Bundle, program: Program, runtime: str) -> None:
     frames = noise_clip((300, *program.frames.shape[1:]), 2)
     with open_stream(bundle, runtime) as session:
@@ -77,13 +97,32 @@ def test_three_hundred_frames_over_resets(bundle: Bundle, program: Program, runt
     assert_not_silent(run(program, frames[:12]).spikes)
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("runtime", [*RUNTIMES, "torch packed", "torch portable"])
 def test_interleaved_streams_never_touch(bundle: Bundle, program: Program, runtime: str) -> None:
     streams = [noise_clip((9, *program.frames.shape[1:]), seed) for seed in (3, 4)]
     states = (State(), State())
     with open_stream(bundle, runtime) as first, open_stream(bundle, runtime) as second:
         for t in range(9):
             for session, frames, state in zip((first, second), streams, states, strict=True):
+                expect(session, session.step(frames[t : t + 1]), program, frames[t : t + 1], state)
+
+
+def test_a_window_of_64_frames_beyond_float32(tmp_path: Path) -> None:
+    """Bodies and portable graphs carry in float64 what float32 would round, and only that."""
+    program = far_sighted_program(steps=70, window=64)
+    frames = noise_clip(program)
+    rounded: list[int] = []
+    run(program, frames, lambda name, x: rounded.append(int((x != x.astype(np.float32)).sum())))
+    assert sum(rounded) > 1000
+    bundle = write_bundle(program, tmp_path / "b", {"noise": frames}, form="stream", targets=["onnx"])
+    export_executorch(program, "portable", tmp_path / "p.pte", taps=True, stream=True)
+    pte = ExecuTorchSession(tmp_path / "p.pte")
+    sessions = [open_stream(bundle, runtime) for runtime in (*RUNTIMES[:3], "torch packed", "torch portable")]
+    sessions.append(StreamSession(program, lambda inputs: pte.run(*inputs.values()), close=pte.close))
+    for session in sessions:
+        with session:
+            state = State()
+            for t in range(len(frames)):
                 expect(session, session.step(frames[t : t + 1]), program, frames[t : t + 1], state)
 
 

@@ -140,5 +140,16 @@ inline bool read_lif(Call& call, const Tensor& gain, const Tensor& bias, const T
   return true;
 }
 
+// In a stream: membranes [H, W, C] from `before` to `after`.
+inline bool read_membranes(Call& call, const Tensor& before, const Tensor& after, int64_t height,
+                           int64_t width, int64_t channels, svf_lif_stage& lif) {
+  if (!call.takes(before, ScalarType::Int, {height, width, channels}, "before") ||
+      !call.gives(after, ScalarType::Int, {height, width, channels}, "after"))
+    return false;
+  lif.before = before.const_data_ptr<int32_t>();
+  lif.after = after.mutable_data_ptr<int32_t>();
+  return true;
+}
+
 }  // namespace svf
 #endif

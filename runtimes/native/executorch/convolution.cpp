@@ -120,6 +120,10 @@ bool read(Call& call, const Convolution& c, const Stage& stage, svf_lif_stage& l
   return true;
 }
 
+bool read(Call& call, const Convolution& c, const Tensor& before, const Tensor& after, svf_lif_stage& lif) {
+  return read_membranes(call, before, after, c.size[0], c.size[1], c.params.out_channels, lif);
+}
+
 Tensor& spike_conv2d_lif_out(KernelRuntimeContext& context, const Tensor& x, const Tensor& weight,
                              const Tensor& bias, const Tensor& shift, IntList stride, IntList padding,
                              int64_t groups, const OptionalTensor& residual, const Tensor& gain,
@@ -152,12 +156,50 @@ Tensor& conv2d_lif_out(KernelRuntimeContext& context, const Tensor& x, const Ten
   return sum;
 }
 
+Tensor& spike_conv2d_lif_from_out(KernelRuntimeContext& context, const Tensor& x, const Tensor& weight,
+                                  const Tensor& bias, const Tensor& shift, IntList stride, IntList padding,
+                                  int64_t groups, const OptionalTensor& residual, const Tensor& gain,
+                                  const Tensor& lif_bias, const Tensor& theta, bool soft_reset,
+                                  int64_t levels, bool keep_sum, int64_t density, const Tensor& before,
+                                  const Tensor& spikes, const Tensor& sum, Tensor& after) {
+  Call call(context);
+  Convolution c;
+  svf_lif_stage lif;
+  if (call.fits({density}, "density") &&
+      read(call, x, weight, bias, shift, stride, padding, groups, nullptr, SVF_INT32, c) &&
+      read(call, c, {residual, gain, lif_bias, theta, soft_reset, levels, keep_sum, spikes, sum}, lif) &&
+      read(call, c, before, after, lif)) {
+    c.params.density = static_cast<int32_t>(density);
+    call.passes(svf_spike_conv2d_lif(&c.params, static_cast<const int32_t*>(c.x), c.weight, nullptr, c.bias,
+                                     c.shift, &lif, &kParallel));
+  }
+  return after;
+}
+
+Tensor& conv2d_lif_from_out(KernelRuntimeContext& context, const Tensor& x, const Tensor& weight,
+                            const Tensor& bias, const Tensor& shift, IntList stride, IntList padding,
+                            int64_t groups, int64_t zero_point, const OptionalTensor& residual,
+                            const Tensor& gain, const Tensor& lif_bias, const Tensor& theta, bool soft_reset,
+                            int64_t levels, bool keep_sum, const Tensor& before, const Tensor& spikes,
+                            const Tensor& sum, Tensor& after) {
+  Call call(context);
+  Convolution c;
+  svf_lif_stage lif;
+  if (read(call, x, weight, bias, shift, stride, padding, groups, &zero_point, SVF_INT32, c) &&
+      read(call, c, {residual, gain, lif_bias, theta, soft_reset, levels, keep_sum, spikes, sum}, lif) &&
+      read(call, c, before, after, lif))
+    call.passes(svf_conv2d_lif(&c.params, c.x, c.weight, nullptr, c.bias, c.shift, &lif, &kParallel));
+  return after;
+}
+
 EXECUTORCH_LIBRARY(svf, "spike_conv2d.out", spike_conv2d_out<SVF_INT32>);
 EXECUTORCH_LIBRARY(svf, "spike_conv2d_s8.out", spike_conv2d_out<SVF_INT8>);
 EXECUTORCH_LIBRARY(svf, "spike_conv2d_lif.out", spike_conv2d_lif_out);
+EXECUTORCH_LIBRARY(svf, "spike_conv2d_lif_from.out", spike_conv2d_lif_from_out);
 EXECUTORCH_LIBRARY(svf, "conv2d.out", conv2d_out<SVF_INT32>);
 EXECUTORCH_LIBRARY(svf, "conv2d_s8.out", conv2d_out<SVF_INT8>);
 EXECUTORCH_LIBRARY(svf, "conv2d_lif.out", conv2d_lif_out);
+EXECUTORCH_LIBRARY(svf, "conv2d_lif_from.out", conv2d_lif_from_out);
 
 }  // namespace
 }  // namespace svf

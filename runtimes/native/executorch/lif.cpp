@@ -27,6 +27,26 @@ Tensor& lif_out(KernelRuntimeContext& context, const Tensor& x, const Tensor& ga
   return integer_lif_out(context, x, gain, bias, theta, soft_reset, 1, out);
 }
 
+// Membranes in a stream. The spikes are written through a handle (see convolution.cpp).
+Tensor& lif_from_out(KernelRuntimeContext& context, const Tensor& x, const Tensor& gain, const Tensor& bias,
+                     const Tensor& theta, bool soft_reset, int64_t levels, const Tensor& before,
+                     const Tensor& spikes, Tensor& after) {
+  Call call(context);
+  svf_lif_stage lif{};
+  if (!call.takes(x, ScalarType::Int, {-1, -1, -1, -1}, "x")) return after;
+  const int64_t height = x.size(1), width = x.size(2), channels = x.size(3);
+  if (!call.fits({height * width}, "height * width") ||
+      !read_lif(call, gain, bias, theta, soft_reset, levels, channels, lif) ||
+      !read_membranes(call, before, after, height, width, channels, lif) ||
+      !call.gives_packed(spikes, levels, {x.size(0), height, width, words(channels)}, "spikes"))
+    return after;
+  const svf_lif_params p{static_cast<int32_t>(x.size(0)), static_cast<int32_t>(height * width),
+                         static_cast<int32_t>(channels), soft_reset, lif.levels};
+  call.passes(svf_lif_from(&p, x.const_data_ptr<int32_t>(), lif.gain, lif.bias, lif.theta, lif.before,
+                           lif.after, spikes.mutable_data_ptr<int32_t>(), &kParallel));
+  return after;
+}
+
 Tensor& unpack_weights_out(KernelRuntimeContext& context, const Tensor& packed, int64_t bits, IntList shape,
                            Tensor& out) {
   Call call(context);
@@ -56,6 +76,7 @@ Tensor& channels_last_out(KernelRuntimeContext& context, const Tensor& x, Tensor
 EXECUTORCH_LIBRARY(svf, "channels_last.out", channels_last_out);
 EXECUTORCH_LIBRARY(svf, "lif.out", lif_out);
 EXECUTORCH_LIBRARY(svf, "integer_lif.out", integer_lif_out);
+EXECUTORCH_LIBRARY(svf, "lif_from.out", lif_from_out);
 EXECUTORCH_LIBRARY(svf, "unpack_weights.out", unpack_weights_out);
 
 }  // namespace
