@@ -57,6 +57,14 @@ class Tap(_Entry):
     levels: int
 
 
+class StateSpec(_Entry):
+    """One int32 tensor of a stream's state: `svf_edge.program.stream.StateTensor`."""
+
+    layer: str
+    shape: tuple[int, int, int]
+    window: int
+
+
 class Artefact(_Entry):
     """A graph for one runtime. `tapped` is its twin that also returns spikes, for who cannot add taps on loading."""
 
@@ -102,6 +110,8 @@ class Manifest(_Entry):
     frames: FramesSpec
     outputs: list[OutputSpec]
     taps: list[Tap]
+    state: list[StateSpec] = []
+    """Of a stream, in the order in which graphs take it after the frame; empty for a clip."""
     artefacts: list[Artefact]
     libraries: list[Library]
     golden: list[Golden]

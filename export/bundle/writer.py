@@ -29,6 +29,7 @@ from svf_edge.export.bundle.manifest import (
     Library,
     Manifest,
     OutputSpec,
+    StateSpec,
     Tap,
 )
 from svf_edge.export.bundle.native import RUNNER, library_name, native_files
@@ -39,6 +40,7 @@ from svf_edge.export.packable import check_packed
 from svf_edge.files import atomic_write, sha256
 from svf_edge.packing import digest, pack_spikes
 from svf_edge.program import Program, run, save_program
+from svf_edge.program.stream import state_tensors
 
 TARGETS = ("onnx", "executorch", "tensorrt")
 FORM_TARGETS: Mapping[Form, tuple[str, ...]] = {"clip": TARGETS, "stream": ("onnx", "executorch")}
@@ -86,11 +88,9 @@ class _Draft:
         from svf_edge.export.onnx import export_onnx
 
         for dialect in self.dialects:
-            path, stream = f"onnx/{dialect}.onnx", self.form == "stream"
-            export_onnx(self.program, dialect, self.folder / path, stream=stream, rates=self.rates)
-            tapped = None if stream else f"onnx/{dialect}.tap.onnx"
-            if tapped is not None:
-                export_onnx(self.program, dialect, self.folder / tapped, taps=True, rates=self.rates)
+            path, tapped, stream = f"onnx/{dialect}.onnx", f"onnx/{dialect}.tap.onnx", self.form == "stream"
+            for file, taps in ((path, False), (tapped, True)):
+                export_onnx(self.program, dialect, self.folder / file, taps=taps, stream=stream, rates=self.rates)
             self.artefacts.append(Artefact(runtime="onnxruntime", dialect=dialect, path=path, tapped=tapped))
 
     def add_executorch(self) -> None:
@@ -157,6 +157,10 @@ class _Draft:
             ],
             taps=[
                 Tap(layer=node.name, shape=program.types[node.name].shape, levels=node.levels) for node in program.lifs
+            ],
+            state=[
+                StateSpec(layer=tensor.node, shape=tensor.shape, window=tensor.window)
+                for tensor in (state_tensors(program.for_steps(1)) if self.form == "stream" else ())
             ],
             artefacts=self.artefacts,
             libraries=self.libraries,

@@ -23,7 +23,9 @@ from svf_edge.runtimes.base import Clip, RunResult
 from svf_edge.runtimes.executorch import ExecuTorchSession
 from svf_edge.runtimes.parity import run_parity
 from svf_edge.runtimes.registry import find_runtime
+from svf_edge.runtimes.runner_schema import ExitCode, RunnerParity
 from svf_edge.runtimes.stream import StreamSession
+from tests.native.runner.support import svf_run
 from tests.programs import assert_not_silent, far_sighted_program, noise_clip, random_program
 
 RUNTIMES = (
@@ -83,6 +85,15 @@ def test_parity_of_a_stream_bundle(bundle: Bundle, program: Program) -> None:
     assert report, str(report)
     equal = {entry.runtime for entry in report.runtimes if entry.verdict == "equal"}
     assert {"reference", *RUNTIMES} <= equal
+
+
+def test_a_device_without_python_runs_it(bundle: Bundle) -> None:
+    """svf-run keeps the state itself, over more frames than the window; every layer's spikes are compared."""
+    done = svf_run("parity", bundle.folder)
+    found = RunnerParity.model_validate_json(done.stdout)
+    assert [(entry.runtime, entry.verdict) for entry in found.runtimes] == [(name, "equal") for name in RUNTIMES]
+    done = svf_run("bench", bundle.folder, "--runs", 5, "--warm-up", 1, "--runtime", "onnxruntime packed")
+    assert done.returncode == ExitCode.OK, done
 
 
 @pytest.mark.parametrize("runtime", [*RUNTIMES, "torch packed", "torch portable"])

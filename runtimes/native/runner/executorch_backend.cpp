@@ -34,34 +34,47 @@ std::string reason(const char* what, Error error) {
 class ExecuTorchSession : public Session {
  public:
   ExecuTorchSession(const uint8_t* graph, size_t size, const Signature& signature)
-      : module_(std::make_unique<BufferDataLoader>(graph, size)),
-        sizes_(signature.frames, signature.frames + 4),
-        results_(signature.results.size()) {}
+      : module_(std::make_unique<BufferDataLoader>(graph, size)), results_(signature.results.size()) {
+    sizes_.emplace_back(signature.frames, signature.frames + 4);
+    for (const StateInput& input : signature.state)
+      sizes_.emplace_back(input.shape.begin(), input.shape.end());
+  }
 
   std::string load() {
     Error error = module_.load(Program::Verification::InternalConsistency);
     if (error != Error::Ok) return reason("load the program", error);
     const auto meta = module_.method_meta(kMethod);
     if (!meta.ok()) return reason("find its method 'forward'", meta.error());
-    if (meta->num_inputs() != 1 || meta->num_outputs() != results_)
+    if (meta->num_inputs() != sizes_.size() || meta->num_outputs() != results_)
       return "the program has " + std::to_string(meta->num_inputs()) + " inputs and " +
-             std::to_string(meta->num_outputs()) + " results, 1 and " + std::to_string(results_) +
-             " were expected";
-    const auto input = meta->input_tensor_meta(0);
-    bool fits =
-        input.ok() && input->scalar_type() == ScalarType::Byte && input->sizes().size() == sizes_.size();
-    for (size_t i = 0; fits && i < sizes_.size(); ++i) fits = input->sizes()[i] == sizes_[i];
-    if (!fits) return "the program takes other frames than the manifest says";
+             std::to_string(meta->num_outputs()) + " results, " + std::to_string(sizes_.size()) + " and " +
+             std::to_string(results_) + " were expected";
+    for (size_t place = 0; place < sizes_.size(); ++place) {
+      const auto input = meta->input_tensor_meta(place);
+      const Sizes& sizes = sizes_[place];
+      bool fits = input.ok() && input->scalar_type() == (place == 0 ? ScalarType::Byte : ScalarType::Int) &&
+                  input->sizes().size() == sizes.size();
+      for (size_t i = 0; fits && i < sizes.size(); ++i) fits = input->sizes()[i] == sizes[i];
+      if (!fits)
+        return std::string("the program takes other ") + (place == 0 ? "frames" : "states") +
+               " than the manifest says";
+    }
     error = module_.load_method(kMethod);
     return error == Error::Ok ? "" : reason("load its method", error);
   }
 
-  std::string run(const uint8_t* frames, std::vector<Tensor>& results) noexcept override {
+  std::string run(const uint8_t* frames, const std::vector<const int32_t*>& state,
+                  std::vector<Tensor>& results) noexcept override {
     try {
-      // The program only reads its input.
-      const auto input =
-          executorch::extension::from_blob(const_cast<uint8_t*>(frames), sizes_, ScalarType::Byte);
-      auto outputs = module_.execute(kMethod, executorch::runtime::EValue(*input));
+      // The program only reads its inputs.
+      std::vector<executorch::extension::TensorPtr> inputs;
+      inputs.push_back(
+          executorch::extension::from_blob(const_cast<uint8_t*>(frames), sizes_[0], ScalarType::Byte));
+      for (size_t i = 0; i < state.size(); ++i)
+        inputs.push_back(
+            executorch::extension::from_blob(const_cast<int32_t*>(state[i]), sizes_[i + 1], ScalarType::Int));
+      const std::vector<executorch::runtime::EValue> arguments(inputs.begin(), inputs.end());
+      auto outputs = module_.execute(kMethod, arguments);
       if (!outputs.ok()) return reason("run the program", outputs.error());
       values_ = std::move(*outputs);
       results.clear();
@@ -80,8 +93,10 @@ class ExecuTorchSession : public Session {
   }
 
  private:
+  using Sizes = std::vector<executorch::aten::SizesType>;
+
   Module module_;
-  std::vector<executorch::aten::SizesType> sizes_;
+  std::vector<Sizes> sizes_;  // of the frames, then of the state
   size_t results_;
   std::vector<executorch::runtime::EValue> values_;
 };

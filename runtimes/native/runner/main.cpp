@@ -79,9 +79,6 @@ Exit run(const Options& options) {
     print(document);
     return Exit::kOk;
   }
-  if (manifest.form != "clip")
-    throw Failure(Exit::kBadBundle, options.bundle + ": holds graphs of the form '" + manifest.form +
-                                        "', svf-run runs those of clips; export it with --form clip");
   const bool required = !options.runtimes.empty();
   document["threads"] = options.bench.threads;
   Outcome outcome;

@@ -69,6 +69,10 @@ class Parser {
     root_.optional("form");
     result.form = root_.has("form") ? root_.text("form") : "clip";
     one_of(result.form, {"clip", "stream"}, root_, "form");
+    root_.optional("state");
+    if (root_.has("state")) each("state", [&](Reader& entry) { result.state.push_back(state(entry)); });
+    if (result.state.empty() != (result.form == "clip"))
+      root_.fail("state", "a stream has one and a clip has none");
     root_.finish();
     return result;
   }
@@ -129,18 +133,32 @@ class Parser {
     return result;
   }
 
+  StateTensor state(Reader& entry) {
+    StateTensor result{entry.text("layer"), sizes<3>(entry), entry.integer("window", 0, INT32_MAX)};
+    unique(states_, result.layer, entry, "layer");
+    return result;
+  }
+
   Shape shape(Reader& entry) {
-    const json& sizes = entry.array("shape");
-    int64_t product = 1, values[4];
-    if (sizes.size() != 4) entry.fail("shape", "4 sizes were expected");
-    for (size_t i = 0; i < 4; ++i) {
-      const bool fits = sizes[i].is_number_unsigned() && sizes[i].get<uint64_t>() >= 1 &&
-                        sizes[i].get<uint64_t>() <= static_cast<uint64_t>(kMostElements / product);
-      if (!fits) entry.fail("shape", "4 sizes of at least 1 and at most 2^30 elements were expected");
-      values[i] = sizes[i].get<int64_t>();
+    const auto [t, c, h, w] = sizes<4>(entry);
+    return {t, c, h, w};
+  }
+
+  template <size_t kRank>
+  std::array<int64_t, kRank> sizes(Reader& entry) {
+    const json& found = entry.array("shape");
+    const std::string rank = std::to_string(kRank);
+    int64_t product = 1;
+    std::array<int64_t, kRank> values;
+    if (found.size() != kRank) entry.fail("shape", rank + " sizes were expected");
+    for (size_t i = 0; i < kRank; ++i) {
+      const bool fits = found[i].is_number_unsigned() && found[i].get<uint64_t>() >= 1 &&
+                        found[i].get<uint64_t>() <= static_cast<uint64_t>(kMostElements / product);
+      if (!fits) entry.fail("shape", rank + " sizes of at least 1 and at most 2^30 elements were expected");
+      values[i] = found[i].get<int64_t>();
       product *= values[i];
     }
-    return {values[0], values[1], values[2], values[3]};
+    return values;
   }
 
   std::string file(Reader& entry, const char* key) {
@@ -168,7 +186,7 @@ class Parser {
 
   Reader::Fault fault_;
   Reader root_;
-  std::set<std::string> files_, outputs_, layers_, artefacts_, libraries_, golden_;
+  std::set<std::string> files_, outputs_, layers_, artefacts_, libraries_, golden_, states_;
 };
 
 }  // namespace

@@ -1,6 +1,7 @@
 // The manifest of a bundle (export/bundle/manifest.py), its schema checked.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -35,6 +36,14 @@ struct Tap {
   int64_t spikes() const { return levels * shape.size(); }
 };
 
+// One int32 tensor of a stream's state: a LIF's membrane [C, H, W], or with `window` > 0 what a causal
+// attention remembers, [heads, d, d] (svf_edge/program/stream.py).
+struct StateTensor {
+  std::string layer;
+  std::array<int64_t, 3> shape;
+  int64_t window;
+};
+
 struct Artefact {
   std::string runtime, dialect, path;
   std::optional<std::string> tapped;
@@ -61,6 +70,7 @@ struct Manifest {
   Shape frames;             // uint8
   std::vector<OutputSpec> outputs;
   std::vector<Tap> taps;
+  std::vector<StateTensor> state;  // in the order of the graphs' inputs behind the frames
   std::vector<Artefact> artefacts;
   std::vector<Library> libraries;
   std::vector<Golden> golden;

@@ -15,17 +15,22 @@ class OnnxSession : public Session {
         signature_(signature),
         memory_(Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault)) {
     for (const std::string& name : signature_.results) names_.push_back(name.c_str());
+    inputs_.push_back(signature_.input.c_str());
+    for (const StateInput& input : signature_.state) inputs_.push_back(input.name.c_str());
   }
 
-  std::string run(const uint8_t* frames, std::vector<Tensor>& results) noexcept override {
+  std::string run(const uint8_t* frames, const std::vector<const int32_t*>& state,
+                  std::vector<Tensor>& results) noexcept override {
     try {
-      size_t count = 1;
-      for (const int64_t size : signature_.frames) count *= static_cast<size_t>(size);
-      const char* input = signature_.input.c_str();
-      // The session only reads its input.
-      const Ort::Value value = Ort::Value::CreateTensor<uint8_t>(memory_, const_cast<uint8_t*>(frames), count,
-                                                                 signature_.frames, 4);
-      values_ = session_.Run(Ort::RunOptions{nullptr}, &input, &value, 1, names_.data(), names_.size());
+      // The session only reads its inputs.
+      std::vector<Ort::Value> values;
+      values.push_back(input(const_cast<uint8_t*>(frames), signature_.frames, 4));
+      for (size_t i = 0; i < state.size(); ++i) {
+        const std::vector<int64_t>& shape = signature_.state[i].shape;
+        values.push_back(input(const_cast<int32_t*>(state[i]), shape.data(), shape.size()));
+      }
+      values_ = session_.Run(Ort::RunOptions{nullptr}, inputs_.data(), values.data(), values.size(),
+                             names_.data(), names_.size());
       results.clear();
       for (const Ort::Value& found : values_) {
         const auto info = found.GetTensorTypeAndShapeInfo();
@@ -42,10 +47,17 @@ class OnnxSession : public Session {
   }
 
  private:
+  template <typename T>
+  Ort::Value input(T* data, const int64_t* shape, size_t rank) const {
+    size_t count = 1;
+    for (size_t axis = 0; axis < rank; ++axis) count *= static_cast<size_t>(shape[axis]);
+    return Ort::Value::CreateTensor<T>(memory_, data, count, shape, rank);
+  }
+
   Ort::Session session_;
   Signature signature_;
   Ort::MemoryInfo memory_;
-  std::vector<const char*> names_;
+  std::vector<const char*> inputs_, names_;
   std::vector<Ort::Value> values_;
 };
 

@@ -20,18 +20,27 @@ struct Tensor {
   const void* data;
 };
 
+// A tensor of a stream's state, int32, as a graph takes it.
+struct StateInput {
+  std::string name;
+  std::vector<int64_t> shape;
+};
+
 // What a graph must look like.
 struct Signature {
   std::string input;
   int64_t frames[4];                 // uint8 [T, C, H, W]
-  std::vector<std::string> results;  // outputs, then taps
+  std::vector<StateInput> state;     // inputs behind the frames
+  std::vector<std::string> results;  // outputs, then what takes the place of the state, then taps
 };
 
 class Session {
  public:
   virtual ~Session() = default;
-  // Runs `frames` and fills `results` in the order of the signature. Returns what went wrong, or nothing.
-  virtual std::string run(const uint8_t* frames, std::vector<Tensor>& results) noexcept = 0;
+  // Runs `frames` with the tensors of `state` and fills `results`, both in the order of the signature.
+  // Returns what went wrong, or nothing.
+  virtual std::string run(const uint8_t* frames, const std::vector<const int32_t*>& state,
+                          std::vector<Tensor>& results) noexcept = 0;
 };
 
 // Loads a graph that stays in memory as long as the session. Returns null and says in `error` why.

@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <stdexcept>
 
 #include "failure.h"
@@ -30,6 +31,8 @@ const char* kernel_set() {
   const auto isa = core == nullptr ? nullptr : reinterpret_cast<Isa>(dlsym(core, "svf_isa"));
   return isa == nullptr ? "" : isa();
 }
+
+std::vector<int64_t> shape_of(Shape shape, int64_t steps) { return {steps, shape.c, shape.h, shape.w}; }
 
 std::vector<int32_t> words_of(const Tap& tap, const Tensor& tensor, const std::string& path) {
   const auto [t, c, h, w] = tap.shape;
@@ -160,8 +163,14 @@ std::unique_ptr<LoadedGraph> Harness::open(int threads, bool taps) {
   auto graph = std::make_unique<LoadedGraph>(bundle_, bundle_.folder().path(name), bundle_.read(name), taps);
   const Manifest& manifest = bundle_.manifest();
   const auto [t, c, h, w] = manifest.frames;
-  Signature signature{manifest.input, {t, c, h, w}, {}};
+  Signature signature{manifest.input, {t, c, h, w}, {}, {}};
   for (const OutputSpec& output : manifest.outputs) signature.results.push_back(output.name);
+  if (manifest.form == "stream") {
+    graph->state_.emplace(manifest.state, variant_.dialect == std::string("packed"));
+    signature.frames[0] = 1;
+    signature.state = graph->state_->inputs();
+    for (std::string& name : graph->state_->given()) signature.results.push_back(std::move(name));
+  }
   if (taps)
     for (const Tap& tap : manifest.taps) signature.results.push_back(tap.layer);
   std::string error;
@@ -186,24 +195,55 @@ nlohmann::json Harness::versions() const {
 }
 
 RunResult LoadedGraph::run(const std::vector<uint8_t>& frames) {
+  const Manifest& manifest = bundle_.manifest();
+  const int64_t steps = manifest.frames.t;
+  if (!state_) return call(frames.data(), steps);
+  state_->reset();
+  joined_.assign(manifest.outputs.size(), {});
+  RunResult whole;
+  for (const Tap& tap : manifest.taps)
+    if (taps_) whole.words.emplace_back(static_cast<size_t>(tap.words()));
+  for (int64_t t = 0; t < steps; ++t) {
+    const RunResult step = call(frames.data() + t * (manifest.frames.size() / steps), 1);
+    for (size_t i = 0; i < joined_.size(); ++i)
+      joined_[i].insert(joined_[i].end(), step.outputs[i],
+                        step.outputs[i] + manifest.outputs[i].shape.size() / steps);
+    for (size_t i = 0; i < whole.words.size(); ++i) {
+      const int64_t levels = manifest.taps[i].levels, row = manifest.taps[i].words() / (levels * steps);
+      for (int64_t level = 0; level < levels; ++level)
+        std::copy_n(&step.words[i][static_cast<size_t>(level * row)], row,
+                    &whole.words[i][static_cast<size_t>((level * steps + t) * row)]);
+    }
+  }
+  for (const std::vector<int32_t>& output : joined_) whole.outputs.push_back(output.data());
+  return whole;
+}
+
+RunResult LoadedGraph::call(const uint8_t* frames, int64_t steps) {
   std::vector<Tensor> tensors;
-  const std::string error = session_->run(frames.data(), tensors);
+  const std::string error =
+      session_->run(frames, state_ ? state_->taken() : std::vector<const int32_t*>{}, tensors);
   if (!error.empty()) throw std::runtime_error(path_ + ": " + error);
   const Manifest& manifest = bundle_.manifest();
-  const size_t outputs = manifest.outputs.size();
-  if (tensors.size() != outputs + (taps_ ? manifest.taps.size() : 0))
+  const size_t outputs = manifest.outputs.size(), taps = outputs + manifest.state.size();
+  if (tensors.size() != taps + (taps_ ? manifest.taps.size() : 0))
     throw std::runtime_error(path_ + ": returns " + std::to_string(tensors.size()) +
                              " tensors, not those of the manifest; export the bundle again");
   RunResult result;
   for (size_t i = 0; i < outputs; ++i) {
-    const auto [t, c, h, w] = manifest.outputs[i].shape;
-    if (tensors[i].type != Type::kInt32 || tensors[i].shape != std::vector<int64_t>{t, c, h, w})
+    if (tensors[i].type != Type::kInt32 || tensors[i].shape != shape_of(manifest.outputs[i].shape, steps))
       throw std::runtime_error(path_ + ": output '" + manifest.outputs[i].name +
                                "' is not what the manifest describes; export the bundle again");
     result.outputs.push_back(static_cast<const int32_t*>(tensors[i].data));
   }
-  for (size_t i = outputs; i < tensors.size(); ++i)
-    result.words.push_back(words_of(manifest.taps[i - outputs], tensors[i], path_));
+  if (state_ && !state_->advance(&tensors[outputs]))
+    throw std::runtime_error(path_ +
+                             ": its state is not what the manifest describes; export the bundle again");
+  for (size_t i = taps; i < tensors.size(); ++i) {
+    Tap tap = manifest.taps[i - taps];
+    tap.shape.t = steps;
+    result.words.push_back(words_of(tap, tensors[i], path_));
+  }
   return result;
 }
 

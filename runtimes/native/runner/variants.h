@@ -12,6 +12,7 @@
 #include "failure.h"
 #include "onnxruntime_backend.h"
 #include "session.h"
+#include "stream.h"
 
 namespace svf {
 
@@ -67,16 +68,20 @@ class LoadedGraph {
  public:
   LoadedGraph(const Bundle& bundle, std::string path, Bytes graph, bool taps)
       : bundle_(bundle), path_(std::move(path)), graph_(std::move(graph)), taps_(taps) {}
-  // Runs uint8 frames [T, C, H, W]. Throws std::runtime_error naming the graph.
+  // Runs uint8 frames [T, C, H, W], as a stream of their own where the graph is a step of one. The result's
+  // outputs stay valid until the next run. Throws std::runtime_error naming the graph.
   RunResult run(const std::vector<uint8_t>& frames);
 
  private:
   friend class Harness;
+  RunResult call(const uint8_t* frames, int64_t steps);
   const Bundle& bundle_;
   std::string path_;
   Bytes graph_;
   bool taps_;
+  std::optional<StreamState> state_;
   std::unique_ptr<Session> session_;
+  std::vector<std::vector<int32_t>> joined_;  // outputs of a stream's steps
 };
 
 }  // namespace svf

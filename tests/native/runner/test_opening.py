@@ -145,6 +145,9 @@ def first(key: str, **entries: object) -> Change:
         (lambda m: m["files"][GOLDEN].update(size=2**60), "size: an integer in 0..4294967296 was expected"),
         (lambda m: m["files"][GOLDEN].update(sha256="g" * 64), "a SHA-256 in hexadecimal was expected"),
         (lambda m: m["taps"].append(m["taps"][0]), "occurs twice"),
+        (lambda m: m.update(form="stream"), "state: a stream has one and a clip has none"),
+        (lambda m: m.update(state=[{"layer": "a", "shape": [1, 2], "window": 0}]), "state.0.shape: 3 sizes"),
+        (lambda m: m.update(state=2 * [{"layer": "a", "shape": [1, 2, 3], "window": 0}]), "'a' occurs twice"),
         (lambda m: m.update(artefacts=[{"runtime": "abacus", "dialect": "packed", "path": GOLDEN}]), "'abacus' is not"),
     ],
 )
