@@ -69,7 +69,8 @@ def shipped() -> Network:
 def published(config: ModelConfig, rate: float, seed: int = 0) -> Network:
     """A network of `config` with random weights whose LIF layers each fire at `rate` on the shipped clip."""
     height, width = config.frame_size
-    name = f"{config.size}-{config.frames}x{height}x{width}-{config.levels}-{100 * rate:g}-{seed}"
+    frames = f"{config.frames}x{height}x{width}"
+    name = f"{config.size}-{config.head.kind}-{frames}-{config.levels}-{100 * rate:g}-{seed}"
     path = CACHE / f"{name}-{sha256(__file__)[:12]}.safetensors"
     if path.is_file():
         program = load_program(path)

@@ -50,8 +50,11 @@ def measure(networks: Mapping[int, Network], pace: Pace, label: str) -> dict[str
 
 
 def configuration(frames: int, side: int, size: str = SIZE) -> ModelConfig:
-    """`size` with binary spikes for one clip length and frame size."""
-    return model_config(size, frames=frames, frame_size=(side, side), levels=1)
+    """`size` with binary spikes for one clip length and frame size.
+
+    It has the head for classes: a pose head reads all positions at once, and its sums leave float32 in large frames.
+    """
+    return model_config(size, frames=frames, frame_size=(side, side), levels=1, head={"kind": "classification"})
 
 
 def main(turns: Annotated[int, typer.Option(min=2, help="Turns of every variant.")] = 5) -> None:

@@ -465,6 +465,17 @@ svf_status svf_causal_attention(const svf_attention_params* params, int32_t wind
   return finish(current().load()->attention(args, parallel));
 }
 
+svf_status svf_channels_last(int64_t frames, int64_t channels, int64_t positions, const uint8_t* x,
+                             uint8_t* y, const svf_parallel* parallel) {
+  if (frames < 0 || channels < 0 || positions < 0)
+    return fail(SVF_INVALID_ARGUMENT, "sizes of frames must not be negative: T=%lld C=%lld positions=%lld",
+                static_cast<long long>(frames), static_cast<long long>(channels),
+                static_cast<long long>(positions));
+  const svf::LayoutArgs args{static_cast<size_t>(frames), static_cast<size_t>(channels),
+                             static_cast<size_t>(positions), x, y};
+  return finish(current().load()->channels_last(args, parallel));
+}
+
 svf_status svf_unpack_weights(const uint8_t* packed, int32_t bits, int64_t size, int8_t* weight) {
   if (size < 0) return fail(SVF_INVALID_ARGUMENT, "the number of weights is negative");
   if (size == 0) return SVF_OK;

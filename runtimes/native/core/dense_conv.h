@@ -3,10 +3,10 @@
 #ifndef SVF_DENSE_CONV_H
 #define SVF_DENSE_CONV_H
 
-#include <utility>
-
 #include "depthwise.h"
+#include "dot_tile.h"
 #include "epilogue.h"
+#include "stages.h"
 
 namespace svf {
 namespace {
@@ -156,64 +156,6 @@ class PaddedFrames {
   Scratch<Input> data_;
 };
 
-// kPixels pixels x kVectors vectors of output channels: what their sums start with, then all lanes of the
-// window.
-template <int kPixels, int kVectors>
-void multiply(const ByteDot::Input* const* pixels, const uint32_t* offsets, size_t lanes,
-              const ByteDot::Weight* weight, const int32_t* start, int32_t* out, size_t out_step) {
-  constexpr int kStep = Simd::kLanes32 * ByteDot::kDepth;
-  const ByteDot::Input* x[kPixels];
-  ByteDot::Sum sum[kPixels][kVectors];
-  SVF_UNROLL
-  for (int p = 0; p < kPixels; ++p) {
-    x[p] = pixels[p];
-    SVF_UNROLL
-    for (int v = 0; v < kVectors; ++v) sum[p][v] = ByteDot::zero();
-  }
-  for (size_t lane = 0; lane < lanes; ++lane, weight += kVectors * kStep) {
-    ByteDot::Lanes w[kVectors];
-    SVF_UNROLL
-    for (int v = 0; v < kVectors; ++v) w[v] = ByteDot::load(weight + v * kStep);
-    SVF_UNROLL
-    for (int p = 0; p < kPixels; ++p) {
-      const ByteDot::Lanes inputs = ByteDot::broadcast(x[p] + offsets[lane]);
-      SVF_UNROLL
-      for (int v = 0; v < kVectors; ++v) sum[p][v] = ByteDot::add(sum[p][v], inputs, w[v]);
-    }
-  }
-  SVF_UNROLL
-  for (int p = 0; p < kPixels; ++p) SVF_UNROLL
-  for (int v = 0; v < kVectors; ++v) {
-    const int lane = v * Simd::kLanes32;
-    Simd::store32(out + p * out_step + lane,
-                  Simd::add32(ByteDot::total(sum[p][v]), Simd::load32(start + lane)));
-  }
-}
-
-typedef void (*Multiply)(const ByteDot::Input* const*, const uint32_t*, size_t, const ByteDot::Weight*,
-                         const int32_t*, int32_t*, size_t);
-
-template <int kVectors, size_t... kPixels>
-Multiply multiply_of(size_t pixels, std::index_sequence<kPixels...>) {
-  static constexpr Multiply kOf[] = {multiply<kPixels + 1, kVectors>...};
-  return kOf[pixels - 1];
-}
-
-// One block of output channels for all pixels of a tile, in parts of nearly the same number of pixels.
-template <int kVectors>
-void multiply_tile(const ByteDot::Input* const* x, size_t pixels, const uint32_t* offsets, size_t lanes,
-                   const ByteDot::Weight* weight, const int32_t* start, int32_t* out, size_t out_step) {
-  constexpr size_t kMost = ByteDot::tile_pixels(kVectors);
-  for (size_t parts = (pixels + kMost - 1) / kMost; parts > 0; --parts) {
-    const size_t part = (pixels + parts - 1) / parts;
-    multiply_of<kVectors>(part, std::make_index_sequence<kMost>())(x, offsets, lanes, weight, start, out,
-                                                                   out_step);
-    x += part;
-    out += part * out_step;
-    pixels -= part;
-  }
-}
-
 // What a tile needs of one convolution.
 struct ByteConv {
   const Conv& conv;
@@ -248,9 +190,13 @@ bool byte_tile(const ByteConv& b, int begin, int end, int group, int group_end) 
     const ByteDot::Weight* weight = b.weight + column * b.window.lanes * ByteDot::kDepth;
     for (int vector = 0; vector < b.blocks.vectors;) {
       const int width = b.blocks.width(vector), first = vector * Simd::kLanes32;
-      const auto run = width == 4 ? multiply_tile<4> : width == 2 ? multiply_tile<2> : multiply_tile<1>;
-      run(x.get(), pixels, b.offsets, b.window.lanes, weight, b.starts + column + first,
-          sums.get() + static_cast<size_t>(g - group) * c.group_out + first, step);
+      const auto run = width == 4   ? multiply_tile<ByteDot, 4>
+                       : width == 2 ? multiply_tile<ByteDot, 2>
+                                    : multiply_tile<ByteDot, 1>;
+      run(x.get(), pixels,
+          {b.offsets, b.window.lanes, weight, static_cast<size_t>(width) * Simd::kLanes32 * ByteDot::kDepth,
+           b.starts + column + first, 0, step},
+          sums.get() + static_cast<size_t>(g - group) * c.group_out + first);
       weight += b.window.lanes * width * Simd::kLanes32 * ByteDot::kDepth;
       vector += width;
     }

@@ -50,8 +50,8 @@ struct SmallDot : VectorLanes, WeaveBytes {
   }
 };
 
-// Pairs of products of any two bytes leave int16, so inputs are widened.
-struct ByteDot : VectorLanes {
+// Pairs of int16.
+struct PairDot : VectorLanes {
   typedef int16_t Input;
   typedef int16_t Weight;
   typedef __m256i Sum;
@@ -62,6 +62,9 @@ struct ByteDot : VectorLanes {
   static constexpr int tile_pixels(int vectors) { return vectors == 1 ? 8 : 4; }
   static constexpr int kTileVectors = 2;
 };
+
+// Pairs of products of any two bytes leave int16, so inputs are widened.
+struct ByteDot : PairDot {};
 
 }  // namespace
 }  // namespace svf

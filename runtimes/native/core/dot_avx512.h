@@ -70,12 +70,28 @@ struct SpikeTile512 {
   }
 };
 
+// Pairs of int16.
+struct PairDot : VectorLanes {
+  typedef int16_t Input;
+  typedef int16_t Weight;
+  static constexpr int kDepth = 2;
+#if defined(__AVX512VNNI__)
+  // GCC 12 copies the sums around its intrinsic, and does not keep them in registers.
+  static Sum add(Sum sum, Lanes x, Lanes w) {
+    asm("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(w));
+    return sum;
+  }
+#else
+  static Sum add(Sum sum, Lanes x, Lanes w) { return _mm512_add_epi32(sum, _mm512_madd_epi16(x, w)); }
+#endif
+  static Simd::I32 total(Sum sum) { return sum; }
+};
+
 #if defined(__AVX512VNNI__)
 struct ByteDot : VectorLanes {
   typedef uint8_t Input;
   typedef int8_t Weight;
   static constexpr int kDepth = 4;
-  // GCC 12 copies the sums around its intrinsic, and does not keep them in registers.
   static Sum add(Sum sum, Lanes x, Lanes w) {
     asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(w));
     return sum;
@@ -98,13 +114,7 @@ struct SmallDot : VectorLanes, WeaveBytes, SpikeTile512 {
 };
 
 // Pairs of products of any two bytes leave int16, so inputs are widened.
-struct ByteDot : VectorLanes {
-  typedef int16_t Input;
-  typedef int16_t Weight;
-  static constexpr int kDepth = 2;
-  static Sum add(Sum sum, Lanes x, Lanes w) { return _mm512_add_epi32(sum, _mm512_madd_epi16(x, w)); }
-  static Simd::I32 total(Sum sum) { return sum; }
-};
+struct ByteDot : PairDot {};
 #endif
 
 }  // namespace

@@ -41,6 +41,30 @@ struct SpikeBytes {
   }
 };
 
+// Pairs of int16.
+struct PairDot {
+  typedef int16_t Input;
+  typedef int16_t Weight;
+  typedef int16x8_t Lanes;
+  struct Sum {
+    int32x4_t low, high;
+  };
+  static constexpr int kDepth = 2;
+  static constexpr int kTileVectors = 2;
+  static constexpr int tile_pixels(int vectors) { return vectors == 1 ? 8 : 5; }
+  static Lanes load(const void* p) { return vld1q_s16(static_cast<const int16_t*>(p)); }
+  static Lanes broadcast(const void* p) {
+    int32_t lane;
+    __builtin_memcpy(&lane, p, sizeof lane);
+    return vreinterpretq_s16_s32(vdupq_n_s32(lane));
+  }
+  static Sum zero() { return {vdupq_n_s32(0), vdupq_n_s32(0)}; }
+  static Sum add(Sum sum, Lanes x, Lanes w) {
+    return {vmlal_s16(sum.low, vget_low_s16(x), vget_low_s16(w)), vmlal_high_s16(sum.high, x, w)};
+  }
+  static Simd::I32 total(Sum sum) { return vpaddq_s32(sum.low, sum.high); }
+};
+
 #if defined(__ARM_FEATURE_DOTPROD)
 struct ByteDot {
   typedef int8_t Input;
@@ -98,28 +122,7 @@ struct SmallDot : SpikeBytes {
 };
 
 // Products of any two bytes are int16 already.
-struct ByteDot {
-  typedef int16_t Input;
-  typedef int16_t Weight;
-  typedef int16x8_t Lanes;
-  struct Sum {
-    int32x4_t low, high;
-  };
-  static constexpr int kDepth = 2;
-  static constexpr int kTileVectors = 2;
-  static constexpr int tile_pixels(int vectors) { return vectors == 1 ? 8 : 5; }
-  static Lanes load(const void* p) { return vld1q_s16(static_cast<const int16_t*>(p)); }
-  static Lanes broadcast(const void* p) {
-    int32_t lane;
-    __builtin_memcpy(&lane, p, sizeof lane);
-    return vreinterpretq_s16_s32(vdupq_n_s32(lane));
-  }
-  static Sum zero() { return {vdupq_n_s32(0), vdupq_n_s32(0)}; }
-  static Sum add(Sum sum, Lanes x, Lanes w) {
-    return {vmlal_s16(sum.low, vget_low_s16(x), vget_low_s16(w)), vmlal_high_s16(sum.high, x, w)};
-  }
-  static Simd::I32 total(Sum sum) { return vpaddq_s32(sum.low, sum.high); }
-};
+struct ByteDot : PairDot {};
 #endif
 
 }  // namespace

@@ -7,7 +7,8 @@
 namespace svf {
 namespace {
 
-struct ByteDot {
+// Pairs of int16.
+struct PairDot {
   typedef int16_t Input;
   typedef int16_t Weight;
   typedef Simd::I16 Lanes;
@@ -35,7 +36,9 @@ struct ByteDot {
   static Simd::I32 total(Sum sum) { return sum; }
 };
 
-struct SmallDot : ByteDot {
+struct ByteDot : PairDot {};
+
+struct SmallDot : PairDot {
   static constexpr int most_adds(int) { return INT32_MAX; }
 
   // Of a spike convolution's dense form.

@@ -76,6 +76,12 @@ struct AttentionArgs {
   int32_t* summary;          // takes the one group's, or null
 };
 
+struct LayoutArgs {
+  size_t frames, channels, positions;
+  const uint8_t* x;  // [frames, channels, positions]
+  uint8_t* y;        // [frames, positions, channels]
+};
+
 // Each entry returns false if scratch memory ran out, true otherwise.
 struct KernelSet {
   const char* name;
@@ -83,6 +89,7 @@ struct KernelSet {
   bool (*conv2d)(const DenseConvArgs&, const svf_parallel*);
   bool (*lif)(const LifArgs&, const svf_parallel*);
   bool (*attention)(const AttentionArgs&, const svf_parallel*);
+  bool (*channels_last)(const LayoutArgs&, const svf_parallel*);
   // Bytes of a convolution's prepared weights (0: it reads them as they are), and what fills them.
   size_t (*weights_size)(const Conv&, bool packed_input);
   void (*prepare_weights)(const Conv&, bool packed_input, const int8_t* weight, void* prepared);

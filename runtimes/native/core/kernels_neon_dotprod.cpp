@@ -2,13 +2,14 @@
 // (the vector types come first)
 #include "attention.h"
 #include "dense_conv.h"
+#include "layout.h"
 #include "lif.h"
 #include "spike_conv.h"
 #include "weights.h"
 
 namespace svf {
 
-const KernelSet kNeonDotprodKernels = {"neon-dotprod", spike_conv2d, conv2d,         lif,
-                                       attention,      weights_size, prepare_weights};
+const KernelSet kNeonDotprodKernels = {"neon-dotprod", spike_conv2d,  conv2d,       lif,
+                                       attention,      channels_last, weights_size, prepare_weights};
 
 }  // namespace svf

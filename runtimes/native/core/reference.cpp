@@ -106,7 +106,16 @@ bool conv2d(const DenseConvArgs& a, const svf_parallel* parallel) {
 // O[n, j] = sum over channels c of the head, and over tokens m, of q(n, c) * k(m, c) * v(m, j), where hamming
 // attention reads s spikes of q and k as 2 s - 1. Tokens m are those of n's group, or of the last groups.
 bool attention(const AttentionArgs& a, const svf_parallel* parallel) {
-  if (a.lif != nullptr) return attend_in_stages(a, attention, lif, parallel);
+  if (a.lif != nullptr) {
+    auto run = [&](int32_t* y) {
+      AttentionArgs plain = a;
+      plain.y = y;
+      plain.lif = nullptr;
+      return attention(plain, parallel);
+    };
+    const int positions = static_cast<int>(static_cast<size_t>(a.groups) * a.tokens / a.frames);
+    return in_stages(*a.lif, a.frames, positions, a.channels, run, lif, parallel);
+  }
   const size_t plane = static_cast<size_t>(a.groups) * a.tokens * a.words;
   auto spikes = [&](const int32_t* words, int channel) { return spike_at(words, channel, a.levels, plane); };
   auto signed_spikes = [&](const int32_t* words, int channel) {
@@ -135,13 +144,21 @@ bool attention(const AttentionArgs& a, const svf_parallel* parallel) {
   return true;
 }
 
+bool channels_last(const LayoutArgs& a, const svf_parallel*) {
+  for (size_t t = 0; t < a.frames; ++t)
+    for (size_t p = 0; p < a.positions; ++p)
+      for (size_t c = 0; c < a.channels; ++c)
+        a.y[(t * a.positions + p) * a.channels + c] = a.x[(t * a.channels + c) * a.positions + p];
+  return true;
+}
+
 size_t weights_size(const Conv&, bool) { return 0; }
 
 void prepare_weights(const Conv&, bool, const int8_t*, void*) {}
 
 }  // namespace
 
-const KernelSet kReferenceKernels = {"reference", spike_conv2d, conv2d,         lif,
-                                     attention,   weights_size, prepare_weights};
+const KernelSet kReferenceKernels = {"reference", spike_conv2d,  conv2d,       lif,
+                                     attention,   channels_last, weights_size, prepare_weights};
 
 }  // namespace svf

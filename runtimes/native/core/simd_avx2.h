@@ -14,7 +14,6 @@ struct Simd {
   typedef __m256i I32;
   static constexpr int kLanes16 = 16;
   static constexpr int kLanes32 = 8;
-  static constexpr int kBlockVectors = 4;
 
   static I16 zero16() { return _mm256_setzero_si256(); }
   static I32 zero32() { return _mm256_setzero_si256(); }

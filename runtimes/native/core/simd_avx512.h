@@ -14,7 +14,6 @@ struct Simd {
   typedef __m512i I32;
   static constexpr int kLanes16 = 32;
   static constexpr int kLanes32 = 16;
-  static constexpr int kBlockVectors = 4;
 
   static I16 zero16() { return _mm512_setzero_si512(); }
   static I32 zero32() { return _mm512_setzero_si512(); }

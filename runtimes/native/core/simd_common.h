@@ -114,46 +114,6 @@ void store_lanes(const Conv& c, void* y, size_t index, Simd::I32 value, int coun
   }
 }
 
-// Weights, bias and shift whose groups are at least `lanes` channels wide, so that vector loads stay inside.
-// Wide groups are used in place; narrow ones are copied with zero channels behind them.
-class Columns {
- public:
-  Columns(const Conv& c, const int8_t* weight, const int32_t* bias, const int32_t* shift, int lanes)
-      : weight(weight),
-        affine{bias, shift, shifts_right_only(shift, c.out_channels)},
-        group_width(max_of(c.group_out, lanes)),
-        stride(static_cast<uint32_t>(group_width) * static_cast<uint32_t>(c.groups)),
-        rows_(static_cast<size_t>(c.kernel_h) * c.kernel_w * c.group_in),
-        weight_copy_(c.group_out < lanes ? rows_ * stride : 0),
-        affine_copy_(c.group_out < lanes ? 2 * static_cast<size_t>(stride) : 0) {
-    if (c.group_out >= lanes || !ok()) return;
-    memset(weight_copy_.get(), 0, rows_ * stride);
-    memset(affine_copy_.get(), 0, 2 * static_cast<size_t>(stride) * sizeof(int32_t));
-    const size_t width = static_cast<size_t>(c.group_out);
-    for (int g = 0; g < c.groups; ++g) {
-      const size_t to = static_cast<size_t>(g) * group_width, from = g * width;
-      for (size_t row = 0; row < rows_; ++row)
-        memcpy(&weight_copy_[row * stride + to], weight + row * c.out_channels + from, width);
-      memcpy(&affine_copy_[to], bias + from, width * sizeof(int32_t));
-      memcpy(&affine_copy_[stride + to], shift + from, width * sizeof(int32_t));
-    }
-    this->weight = weight_copy_.get();
-    affine.bias = affine_copy_.get();
-    affine.shift = affine_copy_.get() + stride;
-  }
-  bool ok() const { return weight_copy_.ok() && affine_copy_.ok(); }
-
-  const int8_t* weight;
-  Affine affine;
-  int group_width;
-  uint32_t stride;
-
- private:
-  size_t rows_;
-  Scratch<int8_t> weight_copy_;
-  Scratch<int32_t> affine_copy_;
-};
-
 struct Pixel {
   int t, oy, ox;
 };

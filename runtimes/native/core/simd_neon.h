@@ -13,7 +13,6 @@ struct Simd {
   typedef int32x4_t I32;
   static constexpr int kLanes16 = 8;
   static constexpr int kLanes32 = 4;
-  static constexpr int kBlockVectors = 4;
 
   static I16 zero16() { return vdupq_n_s16(0); }
   static I32 zero32() { return vdupq_n_s32(0); }

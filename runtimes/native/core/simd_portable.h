@@ -15,7 +15,6 @@ struct Simd {
   typedef int16_t I16Half __attribute__((vector_size(8)));
   static constexpr int kLanes16 = 8;
   static constexpr int kLanes32 = 4;
-  static constexpr int kBlockVectors = 4;  // int16 vectors of output channels held in registers
 
   static I16 zero16() { return I16{}; }
   static I32 zero32() { return I32{}; }

@@ -43,18 +43,6 @@ bool convolve_in_stages(const Args& args, bool (*convolve)(const Args&, const sv
   return in_stages(*args.lif, c.frames, c.out_h * c.out_w, c.out_channels, run, lif, parallel);
 }
 
-bool attend_in_stages(const AttentionArgs& args, bool (*attention)(const AttentionArgs&, const svf_parallel*),
-                      bool (*lif)(const LifArgs&, const svf_parallel*), const svf_parallel* parallel) {
-  auto run = [&](int32_t* y) {
-    AttentionArgs plain = args;
-    plain.y = y;
-    plain.lif = nullptr;
-    return attention(plain, parallel);
-  };
-  const int positions = static_cast<int>(static_cast<size_t>(args.groups) * args.tokens / args.frames);
-  return in_stages(*args.lif, args.frames, positions, args.channels, run, lif, parallel);
-}
-
 }  // namespace
 }  // namespace svf
 #endif

@@ -430,6 +430,31 @@ class AttentionCase : public Case {
   std::unique_ptr<Stage> stage_;
 };
 
+class LayoutCase : public Case {
+ public:
+  explicit LayoutCase(Random& random)
+      : frames_(random.between(1, 3)),
+        channels_(random.one_of({1, 2, 3, 3, 4, 5})),
+        positions_(random.one_of({1, 15, 64, 1000, 4096, 5000})),
+        x_(random_integers<uint8_t>(random, static_cast<size_t>(frames_) * channels_ * positions_, 0, 255)) {}
+  Written run(const Way& way) const override {
+    Written written;
+    written.bytes = Tensor<int8_t>(x_.size());
+    uint8_t* y = reinterpret_cast<uint8_t*>(written.bytes.get());
+    require(svf_channels_last(frames_, channels_, positions_, x_.get(), y, way.parallel()), "channels last");
+    return written;
+  }
+  std::string name() const override {
+    char text[64];
+    std::snprintf(text, sizeof text, "channels last [%d, %d, %d]", frames_, channels_, positions_);
+    return text;
+  }
+
+ private:
+  int frames_, channels_, positions_;
+  Tensor<uint8_t> x_;
+};
+
 // Fields of 4 and 2 bits against arithmetic on whole numbers; has no kernel sets.
 void check_unpacking(Random& random) {
   for (int bits : {4, 2})
@@ -466,11 +491,13 @@ std::unique_ptr<Case> make_case(int kind, uint64_t seed) {
       return std::make_unique<LifCase>(random);
     case 5:
       return std::make_unique<AttentionCase>(random, false);
-    default:
+    case 6:
       return std::make_unique<AttentionCase>(random, true);
+    default:
+      return std::make_unique<LayoutCase>(random);
   }
 }
-constexpr int kKinds = 7;
+constexpr int kKinds = 8;
 
 }  // namespace
 
