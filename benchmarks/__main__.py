@@ -20,8 +20,11 @@ DONE = Path("out/benchmarks/done")
 PARTS: Mapping[str, Sequence[str]] = {
     "prepare": ("benchmarks.prepare",),
     "shipped": ("benchmarks.end_to_end", "shipped"),
+    "mobile_10": ("benchmarks.end_to_end", "mobile"),
     "published_10": ("benchmarks.end_to_end", "10"),
     "published_20": ("benchmarks.end_to_end", "20"),
+    "shipped_amx": ("benchmarks.end_to_end", "shipped", "--amx"),
+    "published_10_amx": ("benchmarks.end_to_end", "10", "--amx"),
     "kernels": ("benchmarks.kernels",),
     "sweep": ("benchmarks.sweep",),
     "scaling": ("benchmarks.scaling",),

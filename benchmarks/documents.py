@@ -131,13 +131,15 @@ def _spread(values: Sequence[float]) -> str:
     return f"{mean:.3f}" if len(values) == 1 else f"{mean:.3f} ({min(values):.3f} to {max(values):.3f})"
 
 
+END_TO_END = ("end_to_end", "mobile_10", "published_10", "published_20", "end_to_end_amx", "published_10_amx")
+
 PARTS: Mapping[str, Callable[[], str]] = {
     "demo": demo,
     "headline": speed_tables.headline,
     "tracking": tracking_tables.tracking,
     "tracking_peer": tracking_tables.tracking_peer,
     "streams": tracking_tables.streams,
-    **{name: partial(speed_tables.end_to_end, name) for name in ("end_to_end", "published_10", "published_20")},
+    **{name: partial(speed_tables.end_to_end, name) for name in END_TO_END},
     **{
         part.__name__: part
         for part in (

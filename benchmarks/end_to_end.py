@@ -1,8 +1,10 @@
 """A whole network on a clip: our packed operators against the alternatives, all in one process.
 
-    python -m benchmarks.end_to_end shipped|10|20
+    python -m benchmarks.end_to_end shipped|mobile|10|20 [--amx]
 
-`shipped` is the shipped network; 10 and 20 are the published 15M size at 224 x 224 that fires at so many percent.
+`shipped` is the shipped network and `mobile` its size with binary spikes at 10 % firing; 10 and 20 are the published
+15M size at 224 x 224 that fires at so many percent. Edge devices have no AMX, so it is denied to all; with `--amx` it
+is not, and only what it matters to is measured.
 """
 
 from __future__ import annotations
@@ -17,9 +19,10 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import typer
 
+from benchmarks import amx
 from benchmarks.float_twin import float_twin
 from benchmarks.int8_twin import int8_twin
-from benchmarks.networks import Network, shipped, size_15m
+from benchmarks.networks import Network, binary, published, shipped, size_15m
 from benchmarks.torch_twin import TorchTwin
 from benchmarks.turns import RESULTS, Judge, Pace, Run, Variant, check, conditions, onnx_variant, store, take_turns
 from benchmarks.xnnpack_twin import xnnpack_twin
@@ -32,10 +35,24 @@ CACHE = Path("out/benchmarks/graphs")
 CALIBRATION = 4
 """Clips that the int8 tool chains calibrate on."""
 
-Choice = Literal["shipped", "10", "20"]
+Choice = Literal["shipped", "mobile", "10", "20"]
 Extra = Literal["xnnpack", "compiled"]
-EXTRA: Mapping[Choice, tuple[Extra, ...]] = {"shipped": ("xnnpack", "compiled"), "10": ("xnnpack",), "20": ()}
+EXTRA: Mapping[Choice, tuple[Extra, ...]] = {
+    "shipped": ("xnnpack", "compiled"),
+    "mobile": ("xnnpack",),
+    "10": ("xnnpack",),
+    "20": (),
+}
 """Alternatives of the 15M size do not depend on its firing rate, so that the slow ones are taken at one."""
+NAMES: Mapping[Choice, str] = {
+    "shipped": "end_to_end",
+    "mobile": "mobile_10",
+    "10": "published_10",
+    "20": "published_20",
+}
+"""Of the result files."""
+AMX = ("fp32", "int8 QDQ", "packed")
+"""What is measured with matrix tiles: ONNX Runtime uses them."""
 
 
 def variants(network: Network, threads: int, extra: Collection[Extra] = ()) -> dict[str, Variant]:
@@ -118,11 +135,18 @@ def _digest(network: Network) -> str:
     return hashlib.sha256("".join(made).encode()).hexdigest()[:16]
 
 
-def measure(network: Network, threads: Sequence[int], pace: Pace, extra: Collection[Extra] = ()) -> dict[str, Any]:
-    """One case a number of threads. Raises `SystemExit` when an exact variant is not."""
+def measure(
+    network: Network,
+    threads: Sequence[int],
+    pace: Pace,
+    extra: Collection[Extra] = (),
+    only: Collection[str] | None = None,
+) -> dict[str, Any]:
+    """One case a number of threads, of all variants or some. Raises `SystemExit` when an exact one is not."""
     cases = []
     for count in threads:
-        chosen = variants(network, count, extra)
+        found = variants(network, count, extra)
+        chosen = {name: variant for name, variant in found.items() if only is None or name in only}
         check(chosen)
         samples = take_turns(chosen, pace, f"{network.name}, {count} thread{'s' if count > 1 else ''}")
         cases.append({"threads": count, "samples_ms": samples})
@@ -135,14 +159,23 @@ def measure(network: Network, threads: Sequence[int], pace: Pace, extra: Collect
     }
 
 
-def run(which: Choice, output: Path, turns: int) -> None:
-    """Measure `which` network and write the result file."""
-    before = conditions("onnxruntime", "executorch", "torch")
+def network_of(which: Choice) -> Network:
+    """The network that `which` stands for."""
     if which == "shipped":
-        result = measure(shipped(), (1, 2), Pace(turns), EXTRA[which])
+        return shipped()
+    return published(binary(4, 128), 0.1) if which == "mobile" else size_15m(int(which) / 100)
+
+
+def run(which: Choice, output: Path, turns: int, tiles: bool = False) -> None:
+    """Measure `which` network and write the result file; `tiles`: what AMX matters to, with it."""
+    if not tiles:
+        amx.deny()
+    before = conditions("onnxruntime", "executorch", "torch")
+    pace = Pace(turns) if which in ("shipped", "mobile") else Pace(max(turns // 2, 2), runs=8, warm_up=2)
+    if tiles:
+        result = measure(network_of(which), (1, 2), pace, only=AMX)
     else:
-        network = size_15m(int(which) / 100)
-        result = measure(network, (1, 2), Pace(max(turns // 2, 2), runs=8, warm_up=2), EXTRA[which])
+        result = measure(network_of(which), (1, 2), pace, EXTRA[which])
     store(output, {**before, **result})
     for case in result["cases"]:
         medians = {name: float(np.median(np.concatenate(turns))) for name, turns in case["samples_ms"].items()}
@@ -150,16 +183,15 @@ def run(which: Choice, output: Path, turns: int) -> None:
 
 
 def main(
-    which: Annotated[Choice, typer.Argument(help="The shipped network, or the 15M size firing at 10 or 20 percent.")],
+    which: Annotated[
+        Choice,
+        typer.Argument(help="The shipped network, its size with binary spikes, or the 15M size at 10 or 20 percent."),
+    ],
     turns: Annotated[int, typer.Option(min=2, help="Turns of every variant.")] = 8,
+    tiles: Annotated[bool, typer.Option("--amx", help="Allow AMX, and measure what it matters to.")] = False,
 ) -> None:
     """Measure and write the result file. Example: python -m benchmarks.end_to_end shipped --turns 20"""
-    run(which, RESULTS / f"{result_name(which)}.json", turns)
-
-
-def result_name(which: Choice) -> str:
-    """Name of the result file."""
-    return "end_to_end" if which == "shipped" else f"published_{which}"
+    run(which, RESULTS / f"{NAMES[which]}{'_amx' if tiles else ''}.json", turns, tiles)
 
 
 if __name__ == "__main__":

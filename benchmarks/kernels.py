@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from onnx.utils import Extractor
 
+from benchmarks import amx
 from benchmarks.float_twin import float_twin
 from benchmarks.int8_twin import quantised
 from benchmarks.networks import convolve
@@ -367,6 +368,7 @@ def _timed(variants: Mapping[str, Variant], pace: Pace, label: str) -> dict[str,
 
 def main(turns: Annotated[int, typer.Option(min=2, help="Turns of every variant.")] = 3) -> None:
     """Measure every kernel and write the result file."""
+    amx.deny()
     before = conditions("onnxruntime")
     pace = Pace(turns, runs=50, warm_up=3, seconds=0.1)
     peaks = {name: peak(name) for name in ("dot", "fma", "add")}

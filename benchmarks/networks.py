@@ -90,6 +90,14 @@ def size_15m(rate: float, frames: int = 4) -> Network:
     return published(model_config("15M", frame_size=(224, 224), frames=frames, head=head), rate)
 
 
+def binary(frames: int, side: int, size: str = "mobile-s") -> ModelConfig:
+    """`size` (the shipped network's) with binary spikes, for one clip length and frame size.
+
+    It has the head for classes: a pose head reads all positions at once, and its sums leave float32 in large frames.
+    """
+    return model_config(size, frames=frames, frame_size=(side, side), levels=1, head={"kind": "classification"})
+
+
 def measured(name: str, program: Program) -> Network:
     """`program` with the shipped clip's windows, its rates and outputs on the first."""
     clips = clips_for(program)

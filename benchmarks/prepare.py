@@ -5,9 +5,9 @@ python -m benchmarks.prepare
 
 from __future__ import annotations
 
-from benchmarks.end_to_end import EXTRA, xnnpack_program
-from benchmarks.networks import published, shipped, size_15m
-from benchmarks.scaling import FRAMES, RATE, SIDE, SIDES, STEPS, configuration
+from benchmarks.end_to_end import EXTRA, network_of, xnnpack_program
+from benchmarks.networks import binary, published, size_15m
+from benchmarks.scaling import FRAMES, RATE, SIDE, SIDES, STEPS
 from benchmarks.sweep import RATES
 
 
@@ -18,10 +18,10 @@ def main() -> None:
         size_15m(rate)
     for frames, side in [*((frames, SIDE) for frames in FRAMES), *((STEPS, side) for side in SIDES)]:
         print(f"{frames} frames of {side} x {side}", flush=True)
-        published(configuration(frames, side), RATE)
+        published(binary(frames, side), RATE)
     for which, extra in EXTRA.items():
         if "xnnpack" in extra:
-            network = shipped() if which == "shipped" else size_15m(int(which) / 100)
+            network = network_of(which)
             for form in ("float", "int8"):
                 print(f"{network.name} on XNNPACK, {form}", flush=True)
                 xnnpack_program(network, form)

@@ -12,14 +12,14 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from benchmarks import amx
 from benchmarks.float_twin import float_twin
-from benchmarks.networks import Network, published
+from benchmarks.networks import Network, binary, published
 from benchmarks.turns import RESULTS, Pace, Variant, check, conditions, onnx_variant, store, take_turns
 from svf_edge.export.onnx import packed_model
-from svf_edge.model.config import ModelConfig, model_config
+from svf_edge.model.config import ModelConfig
 
 RESULT = RESULTS / "scaling.json"
-SIZE = "mobile-s"
 RATE = 0.1
 FRAMES = (1, 2, 4, 8, 16, 32)
 SIDE = 128
@@ -49,21 +49,14 @@ def measure(networks: Mapping[int, Network], pace: Pace, label: str) -> dict[str
     return {form: {str(n): samples[f"{form} {n}"] for n in networks} for form in ("packed", "fp32")}
 
 
-def configuration(frames: int, side: int, size: str = SIZE) -> ModelConfig:
-    """`size` with binary spikes for one clip length and frame size.
-
-    It has the head for classes: a pose head reads all positions at once, and its sums leave float32 in large frames.
-    """
-    return model_config(size, frames=frames, frame_size=(side, side), levels=1, head={"kind": "classification"})
-
-
 def main(turns: Annotated[int, typer.Option(min=2, help="Turns of every variant.")] = 5) -> None:
     """Measure and write the result file."""
+    amx.deny()
     before = conditions("onnxruntime")
     pace = Pace(turns, runs=20, warm_up=2, seconds=0.3)
-    clips = {frames: configuration(frames, SIDE) for frames in FRAMES}
-    areas = {tokens(config): config for config in (configuration(STEPS, side) for side in SIDES)}
-    result: dict[str, Any] = {"model": SIZE, "rate": RATE, "side": SIDE, "steps": STEPS}
+    clips = {frames: binary(frames, SIDE) for frames in FRAMES}
+    areas = {tokens(config): config for config in (binary(STEPS, side) for side in SIDES)}
+    result: dict[str, Any] = {"model": clips[STEPS].size, "rate": RATE, "side": SIDE, "steps": STEPS}
     for name, configs in (("frames", clips), ("tokens", areas)):
         networks = {number: published(config, RATE) for number, config in configs.items()}
         result[name] = measure(networks, pace, f"over {name}")

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from benchmarks import amx
 from benchmarks.end_to_end import CALIBRATION
 from benchmarks.float_twin import float_twin
 from benchmarks.int8_twin import int8_twin
@@ -52,6 +53,7 @@ def measure(networks: Mapping[float, Network], pace: Pace) -> dict[str, Any]:
 
 def main(turns: Annotated[int, typer.Option(min=2, help="Turns of every variant.")] = 4) -> None:
     """Measure and write the result file."""
+    amx.deny()
     before = conditions("onnxruntime")
     store(RESULT, {**before, **measure({rate: size_15m(rate) for rate in RATES}, Pace(turns, runs=6, warm_up=2))})
 

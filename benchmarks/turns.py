@@ -19,6 +19,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from rich.progress import track
 
+from benchmarks import amx
 from svf_edge.export.libraries import find_library
 from svf_edge.export.ops.library import current_isa
 from svf_edge.files import write_text
@@ -148,24 +149,18 @@ def bound_variant(model: onnx.ModelProto, inputs: Inputs, right: Judge | None) -
 
 
 def conditions(*packages: str) -> dict[str, Any]:
-    """What belongs beside every result: date, machine, versions of `packages`, load, kernel set, AMX."""
+    """What belongs beside every result: date, machine, versions of `packages`, load, kernel set, AMX.
+
+    Asks for AMX, so it comes after `amx.deny`.
+    """
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine().model_dump(mode="json"),
         "versions": {name: version(name) for name in ("svf-edge", "numpy", *packages)},
         "load_before": os.getloadavg(),
         "kernels": current_isa(),
-        "amx": amx(),
+        "amx": amx.state(),
     }
-
-
-def amx() -> str:
-    """Whether this CPU has matrix tiles, which edge devices lack and ONNX Runtime would use."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text().split()
-    except OSError:
-        return "unknown"
-    return "present" if "amx_int8" in flags else "not present"
 
 
 def store(path: Path, result: Mapping[str, Any]) -> None:

@@ -68,7 +68,7 @@ def test_scaling(network: Network) -> None:
 
 
 def test_tokens_are_those_of_joint_attention() -> None:
-    config = scaling.configuration(4, 64, "tiny")
+    config = networks.binary(4, 64, "tiny")
     assert scaling.tokens(config) == 4 * config.feature_size[0] * config.feature_size[1]
 
 
