@@ -19,7 +19,7 @@ from svf_edge.contract import INT8_MAX, MAX_LEVELS
 from svf_edge.errors import MissingPackage, UnsupportedInput
 from svf_edge.files import atomic_write
 from svf_edge.packing import WORD_BITS, word_count
-from svf_edge.program import Add, Attention, Conv, Lif, Program
+from svf_edge.program import Add, Attention, Conv, Lif, Pool, Program
 from svf_edge.program.ir import token_groups
 from svf_edge.program.ranges import prove
 
@@ -28,7 +28,7 @@ try:
     from onnx import TensorProto
 
     from svf_edge.export.onnx.functions import BODY_DOMAIN, DOMAIN, bodies
-    from svf_edge.export.onnx.portable import unrolled_lif
+    from svf_edge.export.onnx.portable import space_sum, unrolled_lif
     from svf_edge.export.onnx.writer import GraphWriter
 except ModuleNotFoundError as error:
     if error.name != "onnx":
@@ -70,6 +70,8 @@ def qdq_model(program: Program, *, with_bodies: bool = False) -> onnx.ModelProto
                 _conv(writer, program, node, quantised)
             case Add():
                 writer.op("Add", [node.left, node.right], node.name)
+            case Pool():
+                space_sum(writer, node, node.source, (2, 3), node.name)
             case Lif():
                 unrolled_lif(writer, program, node)
             case Attention():

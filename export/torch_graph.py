@@ -22,7 +22,7 @@ from svf_edge.export.density import DENSITIES, NO_RATES, Rates
 from svf_edge.export.fusion import AttentionLif, ConvLif, fuse
 from svf_edge.export.packable import check_packed
 from svf_edge.packing import pack_weights
-from svf_edge.program import Add, Attention, Conv, Lif, Node, Program
+from svf_edge.program import Add, Attention, Conv, Lif, Node, Pool, Program
 from svf_edge.program.ranges import prove, prove_floats
 from svf_edge.program.stream import state_tensors
 
@@ -108,6 +108,8 @@ class PackedModule(_ProgramModule):
 
     def __init__(self, program: Program, taps: bool, stream: bool, rates: Rates) -> None:
         check_packed(program)
+        if any(isinstance(node, Pool) for node in program.nodes):
+            prove_floats(program)  # a sum over space has float carriers here as well: ExecuTorch shifts no integers
         prove(program, "int32")
         from svf_edge.export import ops  # noqa: F401  registers torch.ops.svf, which needs the native library
 
@@ -144,6 +146,9 @@ class PackedModule(_ProgramModule):
                     values[step.name] = self._conv(step, values[step.source])
                 case Add():
                     values[step.name] = values[step.left] + values[step.right]
+                case Pool():
+                    total = space_sum(step, values[step.source].to(torch.float32), (1, 2))
+                    values[step.name] = total.to(torch.int32)
                 case Lif():
                     self._lif(step, values)
                 case Attention():
@@ -285,6 +290,8 @@ class PortableModule(_ProgramModule):
                     values[node.name] = self._conv(node, values[node.source])
                 case Add():
                     values[node.name] = values[node.left] + values[node.right]
+                case Pool():
+                    values[node.name] = space_sum(node, values[node.source], (2, 3))
                 case Lif():
                     values[node.name] = self._lif(node, values)
                 case Attention():
@@ -352,6 +359,13 @@ class PortableModule(_ProgramModule):
             return summaries + values[state.taken].to(torch.float32).transpose(1, 2)
 
         return attend(node, query, key, value, seen, real)
+
+
+def space_sum(node: Pool, x: Tensor, axes: tuple[int, int]) -> Tensor:
+    """`node` on float32 integers whose height and width are `axes`."""
+    if node.shift:
+        x = torch.floor((x + float(1 << node.shift >> 1)) * 2.0**-node.shift)
+    return x.sum(axes, keepdim=True)
 
 
 def _per_channel(values: NDArray[np.number[Any]], real: type[np.float32] | type[np.float64]) -> NDArray[np.generic]:

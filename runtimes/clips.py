@@ -14,6 +14,7 @@ from svf_edge.runtimes.base import Clip
 
 if TYPE_CHECKING:
     from svf_edge.export.bundle import Bundle
+    from svf_edge.program import Program
 
 Shape = tuple[int, int, int, int]
 
@@ -62,23 +63,41 @@ def load_clips(bundle: Bundle, wanted: Sequence[str] = (), *, windows: int = 1) 
     golden = sorted(entry.name for entry in bundle.manifest.golden)
     if not wanted:
         return {name: bundle.golden(name)[0] for name in golden}
+    return _collect(bundle.program().frames.shape, wanted, windows, golden, lambda name: bundle.golden(name)[0])
+
+
+def program_clips(program: Program, wanted: Sequence[str], *, windows: int = 1) -> dict[str, Clip]:
+    """The same for a program on its own, which has no golden clips, so that some have to be wanted."""
+    if not wanted:
+        raise UnsupportedInput("a program holds no clips; give a video file, or one of " + ", ".join(GENERATORS))
+    return _collect(program.frames.shape, wanted, windows)
+
+
+def _collect(
+    shape: Shape,
+    wanted: Sequence[str],
+    windows: int,
+    golden: Sequence[str] = (),
+    read: Callable[[str], Clip] | None = None,
+) -> dict[str, Clip]:
     clips: dict[str, Clip] = {}
     for name in dict.fromkeys(wanted):
-        found = _named(bundle, name, golden, windows)
+        if read is not None and name in golden and name not in GENERATORS and not Path(name).is_file():
+            found = {name: read(name)}
+        else:
+            found = _named(shape, name, golden, windows)
         if twice := clips.keys() & found.keys():
             raise UnsupportedInput(f"{name}: a clip called '{min(twice)}' was given before; rename one of the files")
         clips |= found
     return clips
 
 
-def _named(bundle: Bundle, name: str, golden: Sequence[str], windows: int) -> dict[str, Clip]:
+def _named(shape: Shape, name: str, golden: Sequence[str], windows: int) -> dict[str, Clip]:
     path = Path(name)
     if name in GENERATORS:
-        return {name: GENERATORS[name](bundle.program().frames.shape)}
-    if name in golden and not path.is_file():
-        return {name: bundle.golden(name)[0]}
+        return {name: GENERATORS[name](shape)}
     if path.suffix or path.exists():
-        return _video(path, bundle.program().frames.shape, windows)
+        return _video(path, shape, windows)
     known = [*GENERATORS, *golden]
     close = get_close_matches(name, known, n=1)
     hint = f"did you mean '{close[0]}'?" if close else f"known clips: {', '.join(known)}, or a video file"

@@ -22,6 +22,7 @@ GROUP = "svf_edge.commands"
 ORDER = (
     "data",
     "train",
+    "import",
     "calibrate",
     "eval",
     "freeze",
@@ -29,6 +30,7 @@ ORDER = (
     "parity",
     "bench",
     "report",
+    "energy",
     "devices",
     "demo",
     "track",

@@ -22,7 +22,7 @@ from torch.autograd.function import once_differentiable
 from svf_edge.contract import INT8_MAX, WEIGHT_BITS, weight_limit
 from svf_edge.errors import MissingPackage, UnsupportedInput
 from svf_edge.model.config import ModelConfig
-from svf_edge.model.heads import SpatialMean
+from svf_edge.model.heads import SpatialMean, SpatialSum
 from svf_edge.model.layers import AttentionLif, ConvNorm, convolve
 from svf_edge.model.network import SpikeVideoFormer
 from svf_edge.model.neurons import Lif
@@ -298,6 +298,7 @@ def quantise(
     config = model.config
     source = config.input_exponent  # modules are registered in running order: an int8 output feeds the next layer
     correction = 1.0
+    fraction_bits = config.fraction_bits  # of what the next neuron reads
     for name, module in list(model.named_modules()):
         if isinstance(module, ConvNorm):
             out = exponents[name] if module.inner else config.fraction_bits
@@ -318,12 +319,15 @@ def quantise(
         elif isinstance(module, SpatialMean):
             module.quantised = True
             source, correction = module.out_exponent, module.correction
+        elif isinstance(module, SpatialSum):
+            fraction_bits = config.fraction_bits - module.shift
+            module.unit = 2.0**-fraction_bits
         elif isinstance(module, AttentionLif):
             a, b = module.affine()
             fraction = attention_fraction(config, module.channels)
             _replace(model, name, FixedAttentionLif(a.float(), b.float(), fraction, module))
         elif isinstance(module, Lif):
-            module.unit = 2.0**-config.fraction_bits
+            module.unit, fraction_bits = 2.0**-fraction_bits, config.fraction_bits
     return model
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from svf_edge.contract import MAX_LEVELS
-from svf_edge.program import Add, Attention, Conv, Frames, Lif, Node, Output, Program, interpret
+from svf_edge.program import Add, Attention, Conv, Frames, Lif, Node, Output, Pool, Program, interpret
 from svf_edge.program.ir import Mode, Reset, Scope
 
 
@@ -72,6 +72,10 @@ class Builder:
         """A residual sum."""
         return self._append(Add(name, left, right))
 
+    def pool(self, name: str, source: str, shift: int) -> str:
+        """A sum over space."""
+        return self._append(Pool(name, source, shift))
+
     def attention(self, name: str, q: str, k: str, v: str, heads: int, mode: Mode, scope: Scope, window: int) -> str:
         """An attention node."""
         return self._append(Attention(name, q, k, v, heads, mode, scope, window))
@@ -94,8 +98,11 @@ def random_program(
     reset: Reset = "hard",
     levels: int = 1,
     zero_point: int = 128,
+    pool_shift: int | None = None,
 ) -> Program:
     """A small network with every node kind: stem, ConvBlock, RepConv attention, MLP and a grouped pose head.
+
+    With `pool_shift` the head reads spikes of a sum over space instead.
 
     Defaults give token counts and channel counts that are no multiples of 32.
     """
@@ -120,6 +127,9 @@ def random_program(
 
     y = b.lif("mlp.lif2", b.conv("mlp.fc1", b.lif("mlp.lif1", x), 2 * channels))
     x = b.add("mlp.add", x, b.conv("mlp.fc2", y, channels))
+
+    if pool_shift is not None:
+        return b.build(b.conv("head.score", b.lif("head.lif", b.pool("head.pool", x, pool_shift)), 10))
 
     joints, bins = 3, 8
     maps = b.conv("head.maps", b.lif("head.lif", x), joints, out="int8")

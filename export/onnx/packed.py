@@ -7,14 +7,16 @@ from typing import Any
 
 import numpy as np
 import onnx
+from onnx import TensorProto
 
 from svf_edge.export.density import NO_RATES, Rates
 from svf_edge.export.fusion import AttentionLif, ConvLif, fuse
 from svf_edge.export.onnx.functions import BODY_DOMAIN, DOMAIN, bodies
+from svf_edge.export.onnx.portable import space_sum
 from svf_edge.export.onnx.writer import GraphWriter
 from svf_edge.export.packable import check_packed
 from svf_edge.packing import pack_weights, word_count
-from svf_edge.program import Add, Attention, Conv, Lif, Program
+from svf_edge.program import Add, Attention, Conv, Lif, Pool, Program
 from svf_edge.program.ir import token_groups
 from svf_edge.program.ranges import prove_floats
 from svf_edge.program.stream import StateTensor, state_tensors
@@ -48,6 +50,10 @@ def packed_model(program: Program, rates: Rates = NO_RATES, stream: bool = False
                 _conv(writer, program, step)
             case Add():
                 writer.op("Add", [step.left, step.right], step.name)
+            case Pool():
+                carrier = writer.op("Cast", [step.source], f"{step.name}:float", to=TensorProto.FLOAT)
+                total = space_sum(writer, step, carrier, (1, 2), f"{step.name}:sum")
+                writer.op("Cast", [total], step.name, to=TensorProto.INT32)
             case Lif():
                 _lif(writer, step, state)
             case Attention():

@@ -8,7 +8,7 @@ from onnx import TensorProto
 
 from svf_edge.contract import INT8_MAX
 from svf_edge.export.onnx.writer import GraphWriter
-from svf_edge.program import Add, Attention, Conv, Lif, Program
+from svf_edge.program import Add, Attention, Conv, Lif, Pool, Program
 from svf_edge.program.ir import token_groups
 from svf_edge.program.ranges import prove_floats
 from svf_edge.program.stream import StateTensor, state_tensors
@@ -32,6 +32,8 @@ def portable_model(program: Program, stream: bool = False) -> onnx.ModelProto:
                 _conv(writer, program, node)
             case Add():
                 writer.op("Add", [node.left, node.right], node.name)
+            case Pool():
+                space_sum(writer, node, node.source, (2, 3), node.name)
             case Lif():
                 unrolled_lif(writer, program, node, state.get(node.name), node.name in wide)
             case Attention():
@@ -78,6 +80,15 @@ def _conv(writer: GraphWriter, program: Program, node: Conv) -> None:
         result = writer.op("Floor", [result], f"{node.name}:floor" if saturates else node.name)
     if saturates:
         writer.op("Clip", [result, writer.scalar(-INT8_MAX), writer.scalar(INT8_MAX)], node.name)
+
+
+def space_sum(writer: GraphWriter, node: Pool, source: str, axes: tuple[int, int], result: str) -> str:
+    """`node` on the float32 carrier `source`, whose height and width are `axes`."""
+    if node.shift:
+        shifted = writer.op("Add", [source, writer.scalar(float(1 << node.shift >> 1))], f"{result}:shifted")
+        divided = writer.op("Mul", [shifted, writer.scalar(2.0**-node.shift)], f"{result}:divided")
+        source = writer.op("Floor", [divided], f"{result}:rounded")
+    return writer.op("ReduceSum", [source, writer.integers(*axes)], result, keepdims=1)
 
 
 def unrolled_lif(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from svf_edge.model.blocks import ConvBlock, TransformerBlock, make_lif
@@ -16,13 +17,17 @@ class Downsample(nn.Module):
         super().__init__()
         self.lif = None if stem else make_lif(config)
         kernel = 7 if stem else 3
+        offset = stem and config.frame_offset
+        norms, padding = 0 if offset else 1, kernel // 2
         self.conv = ConvNorm(
-            inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=True, gain=config.norm_gain
+            inputs, outputs, kernel, stride=stride, padding=padding, bias=True, gain=config.norm_gain, norms=norms
         )
+        # Of a plane of ones: one step of one clip serves all, and after the convolution on frames its unit is 1.
+        self.offset = ConvNorm(1, outputs, kernel, stride=stride, padding=padding, norms=0) if offset else None
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.conv(x if self.lif is None else self.lif(x))
-        return out
+        return out if self.offset is None else out + self.offset(torch.ones_like(x[:1, :1, :1]))
 
 
 class Backbone(nn.Sequential):

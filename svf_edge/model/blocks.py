@@ -75,7 +75,9 @@ class RepConv(nn.Module):
 
 
 def projection(config: ModelConfig, width: int, gain: float) -> nn.Module:
-    """The linear map of q, k, v and the attention's output: RepConv, or a plain 1x1."""
+    """The linear map of q, k, v and the attention's output: RepConv, RepConv merged to a 3x3, or a plain 1x1."""
+    if config.rep_conv == "merged":
+        return ConvNorm(width, width, 3, padding=1, bias=True, gain=gain)
     return RepConv(width, gain) if config.rep_conv else ConvNorm(width, width, gain=gain)
 
 

@@ -34,6 +34,8 @@ class ClassificationHead(_Frozen):
 
     kind: Literal["classification"] = "classification"
     classes: Positive = 1000
+    pool: Literal["spikes", "membrane"] = "spikes"
+    """Whether the mean over space is taken of the last neurons' spikes, or of their input, as the authors do it."""
 
 
 Head = Annotated[PoseHead | ClassificationHead, Field(discriminator="kind")]
@@ -56,7 +58,8 @@ class ModelConfig(_Frozen):
     head_width: Positive | None = None
     conv_ratio: Positive = 4
     mlp_ratio: Positive = 4
-    rep_conv: bool = True
+    rep_conv: bool | Literal["merged"] = True
+    """Whether attention projects by RepConv or by a plain 1x1; "merged" is RepConv as the 3x3 that it amounts to."""
 
     attention: Literal["hamming", "dot"] = "hamming"
     space_time: SpaceTime = "joint"
@@ -76,6 +79,9 @@ class ModelConfig(_Frozen):
     frame_size: tuple[Positive, Positive] = (64, 64)
     channels: Positive = 3
     input: Literal["pixels", "events"] = "pixels"
+    frame_offset: bool = False
+    """The stem also reads a plane of ones: weights that were trained on frames normalised to another middle than
+    `zero_point` need it to see what they know beyond the border. Such a stem has its BatchNorm folded."""
 
     norm_gain: Annotated[float, Field(gt=0)] = 2.0
     """Initial BatchNorm gain ahead of a LIF. At 1 the deep layers of an untrained network stay silent: the first

@@ -63,17 +63,44 @@ class SpatialMean(nn.Module):
         return mean
 
 
+class SpatialSum(nn.Module):
+    """Sum over space of membrane features, `[T, B, C, h, w]` to `[T, B, C, 1, 1]`.
+
+    Quantised, each value is first rounded to a unit `2^shift` times as coarse as the membranes', so that a sum over
+    many positions stays within the range of one.
+    """
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.area = size[0] * size[1]
+        self.shift = max(0, (self.area - 1).bit_length() - 3)
+        self.unit: float | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.unit is not None:
+            rounded = torch.floor(x.detach() / self.unit + 0.5) * self.unit
+            x = x + (rounded - x.detach())  # exact: both are whole numbers of membrane units
+        return x.sum((-2, -1), keepdim=True)
+
+
 class Classification(nn.Module):
     """Class scores `[T, B, classes]` of every frame; average them over T."""
 
     def __init__(self, config: ModelConfig, head: ClassificationHead) -> None:
         super().__init__()
-        self.lif = make_lif(config)
-        self.pool = SpatialMean(config.feature_size, config.embed[3], config.levels)
+        self.pool: SpatialMean | SpatialSum
+        if head.pool == "membrane":
+            self.pool = SpatialSum(config.feature_size)
+            self.lif = make_lif(config, self.pool.area)  # of a sum, where the authors have 1 of a mean
+        else:
+            self.lif = make_lif(config)
+            self.pool = SpatialMean(config.feature_size, config.embed[3], config.levels)
         self.score = ConvNorm(config.embed[3], head.classes, bias=True, norms=0)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.score(self.pool(self.lif(x))).flatten(2)
+        for layer in self.children():  # they are in running order
+            x = layer(x)
+        return x.flatten(2)
 
 
 def make_head(config: ModelConfig) -> Pose | Classification:

@@ -9,6 +9,7 @@ from svf_edge.program.ir import (
     Lif,
     Node,
     Output,
+    Pool,
     Program,
     TensorType,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "Lif",
     "Node",
     "Output",
+    "Pool",
     "Program",
     "TensorType",
     "Trace",

@@ -27,7 +27,7 @@ from svf_edge.model.blocks import (
     SpikeAttention,
     TransformerBlock,
 )
-from svf_edge.model.heads import Classification, Pose, SpatialMean
+from svf_edge.model.heads import Classification, Pose, SpatialMean, SpatialSum
 from svf_edge.model.network import SpikeVideoFormer
 from svf_edge.model.neurons import Lif
 from svf_edge.program import ir
@@ -137,6 +137,11 @@ def _(module: SpatialMean, name: str, source: str, builder: _Builder) -> str:
     return builder.put(node, channels)
 
 
+@lower.register
+def _(module: SpatialSum, name: str, source: str, builder: _Builder) -> str:
+    return builder.put(ir.Pool(name, source, module.shift), builder.channels[source])
+
+
 def _chain(module: nn.Module, name: str, source: str, builder: _Builder, *children: str) -> str:
     for child in children:
         source = lower(module.get_submodule(child), f"{name}.{child}", source, builder)
@@ -145,13 +150,28 @@ def _chain(module: nn.Module, name: str, source: str, builder: _Builder, *childr
 
 @lower.register(Backbone)
 @lower.register(nn.Sequential)
-def _(module: nn.Sequential, name: str, source: str, builder: _Builder) -> str:
+@lower.register(Classification)
+def _(module: nn.Module, name: str, source: str, builder: _Builder) -> str:
     return _chain(module, name, source, builder, *(child for child, _ in module.named_children()))
 
 
 @lower.register
 def _(module: Downsample, name: str, source: str, builder: _Builder) -> str:
-    return _chain(module, name, source, builder, *(("conv",) if module.lif is None else ("lif", "conv")))
+    if module.lif is not None:
+        return _chain(module, name, source, builder, "lif", "conv")
+    out = _chain(module, name, source, builder, "conv")
+    if module.offset is None:
+        return out
+    ones = ir.Conv(
+        f"{name}.ones",
+        source,
+        np.zeros((1, builder.channels[source], 1, 1), np.int8),
+        np.ones(1, np.int32),
+        np.zeros(1, np.int32),
+        0,
+        out="int8",
+    )
+    return builder.add(f"{name}.sum", out, lower(module.offset, f"{name}.offset", builder.put(ones, 1), builder))
 
 
 @lower.register
@@ -212,11 +232,6 @@ def _(module: TransformerBlock, name: str, source: str, builder: _Builder) -> st
 @lower.register
 def _(module: Pose, name: str, source: str, builder: _Builder) -> str:
     return _chain(module, name, source, builder, "lif", "maps", "read")
-
-
-@lower.register
-def _(module: Classification, name: str, source: str, builder: _Builder) -> str:
-    return _chain(module, name, source, builder, "lif", "pool", "score")
 
 
 def _array(values: torch.Tensor, dtype: type[np.generic]) -> NDArray[Any]:

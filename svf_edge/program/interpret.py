@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from svf_edge.contract import INT8_MAX, INT32_LIMIT
 from svf_edge.errors import RangeError, UnsupportedInput
-from svf_edge.program.ir import Add, Attention, Conv, Frames, Lif, Node, Program
+from svf_edge.program.ir import Add, Attention, Conv, Frames, Lif, Node, Pool, Program
 
 Int64Array = NDArray[np.int64]
 
@@ -92,6 +92,9 @@ def evaluate(node: Node, values: Mapping[str, Int64Array], state: State | None =
             return conv(node, values[node.source])
         case Add():
             return values[node.left] + values[node.right]
+        case Pool():
+            rounded = (values[node.source] + ((1 << node.shift) >> 1)) >> node.shift
+            return rounded.sum(axis=(2, 3), keepdims=True)
         case Lif():
             spikes, state.membranes[node.name] = lif(node, values[node.source], state.membranes.get(node.name))
             return spikes

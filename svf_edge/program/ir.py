@@ -74,6 +74,15 @@ class Add:
     right: str
 
 
+@dataclass(frozen=True)
+class Pool:
+    """Sum over space of a `fixed` tensor, each value rounded to a unit `2^shift` times as coarse: `[T, C, 1, 1]`."""
+
+    name: str
+    source: str
+    shift: int = 0
+
+
 @dataclass(frozen=True, eq=False)
 class Lif:
     """Leaky integrate-and-fire over time with tau = 2 and decaying input; `gain`, `bias`, `theta` are int32 `[C]`."""
@@ -115,7 +124,7 @@ def token_groups(scope: Scope, shape: tuple[int, int, int, int]) -> tuple[int, i
     return {"joint": (1, steps * space), "spatial": frames, "causal": frames, "temporal": (space, steps)}[scope]
 
 
-Node = Conv | Add | Lif | Attention
+Node = Conv | Add | Pool | Lif | Attention
 
 
 @dataclass(frozen=True)
@@ -129,7 +138,7 @@ class Output:
 def sources(node: Node) -> tuple[str, ...]:
     """Names of the tensors a node reads."""
     match node:
-        case Conv() | Lif():
+        case Conv() | Pool() | Lif():
             return (node.source,)
         case Add():
             return (node.left, node.right)
@@ -216,6 +225,11 @@ def _infer(node: Node, types: Mapping[str, TensorType]) -> TensorType:
             _need(left.kind == right.kind == "fixed", node, "adds only fixed tensors")
             _need(left == right, node, f"adds {left} and {right}")
             return left
+        case Pool():
+            source = types[node.source]
+            _need(source.kind == "fixed", node, f"reads a tensor of kind {source.kind}, not fixed")
+            _need(_whole(node.shift) and 0 <= node.shift <= 30, node, f"shift {node.shift!r} is outside 0..30")
+            return TensorType("fixed", (*source.shape[:2], 1, 1), source.exponent - node.shift)
         case Lif():
             source = types[node.source]
             _need(source.kind == "fixed", node, f"reads a tensor of kind {source.kind}, not fixed")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from svf_edge.contract import FLOAT32_LIMIT, INT8_MAX, INT32_LIMIT
 from svf_edge.errors import RangeError
-from svf_edge.program.ir import Add, Attention, Conv, Lif, Program, TensorType, sources, token_groups
+from svf_edge.program.ir import Add, Attention, Conv, Lif, Pool, Program, TensorType, sources, token_groups
 
 Carrier = Literal["int32", "float32"]
 LIMITS: Mapping[Carrier, int] = {"int32": INT32_LIMIT, "float32": FLOAT32_LIMIT}
@@ -58,6 +58,9 @@ def bounds(program: Program) -> tuple[Bound, ...]:
                 left, right = intervals[node.left], intervals[node.right]
                 intervals[node.name] = _Interval(left.low + right.low, left.high + right.high)
                 _record(found, node.name, "sum", left.magnitude + right.magnitude)
+            case Pool():
+                _, _, height, width = program.types[node.source].shape
+                intervals[node.name] = _pool(node, intervals[node.source], height * width, found)
             case Lif():
                 intervals[node.name] = _lif(node, intervals[node.source], found)
             case Attention():
@@ -118,12 +121,13 @@ def _conv(node: Conv, source: _Interval, found: list[Bound]) -> _Interval:
     positive = np.maximum(weight, 0).sum(-1)
     negative = np.maximum(-weight, 0).sum(-1)
     group = np.repeat(np.arange(node.groups), outs // node.groups)
-    # A padded position contributes 0, so 0 always belongs to the interval of an input.
-    low = np.minimum(source.low, 0).reshape(node.groups, per_group)[group]
-    high = np.maximum(source.high, 0).reshape(node.groups, per_group)[group]
-    up = (positive * high - negative * low).sum(-1)
-    down = (positive * low - negative * high).sum(-1)
-    total = ((positive + negative) * np.maximum(-low, high)).sum(-1)
+    # A padded position contributes 0, so 0 always belongs to the interval of an input. Inputs are frames, spikes or
+    # int8, so that no sum of products comes near 2^63.
+    low = np.minimum(source.low, 0).astype(np.int64).reshape(node.groups, per_group)[group]
+    high = np.maximum(source.high, 0).astype(np.int64).reshape(node.groups, per_group)[group]
+    up = (positive * high - negative * low).sum(-1).astype(object)
+    down = (positive * low - negative * high).sum(-1).astype(object)
+    total = ((positive + negative) * np.maximum(-low, high)).sum(-1).astype(object)
     left = [1 << max(-int(s), 0) for s in node.shift]
     right = [1 << max(int(s), 0) for s in node.shift]
     bias = node.bias.astype(object)
@@ -134,6 +138,14 @@ def _conv(node: Conv, source: _Interval, found: list[Bound]) -> _Interval:
         return _Interval(np.maximum(result.low, -INT8_MAX), np.minimum(result.high, INT8_MAX))
     _record(found, node.name, "output", result.magnitude)
     return result
+
+
+def _pool(node: Pool, source: _Interval, positions: int, found: list[Bound]) -> _Interval:
+    half = (1 << node.shift) >> 1
+    _record(found, node.name, "value with the rounding half", source.magnitude + half)
+    rounded = _Interval((source.low + half) >> node.shift, (source.high + half) >> node.shift)
+    _record(found, node.name, "sum", rounded.magnitude * positions)
+    return _Interval(rounded.low * positions, rounded.high * positions)
 
 
 def _lif(node: Lif, source: _Interval, found: list[Bound]) -> _Interval:

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from svf_edge.errors import BadFile
 from svf_edge.packing import pack_weights, unpack_weights
-from svf_edge.program.ir import Add, Attention, Conv, Frames, Lif, Node, Output, Program
+from svf_edge.program.ir import Add, Attention, Conv, Frames, Lif, Node, Output, Pool, Program
 from svf_edge.tensorfile import Arrays, read_tensors, write_tensors
 
-_OPS: Mapping[str, type[Node]] = {"conv": Conv, "add": Add, "lif": Lif, "attention": Attention}
+_OPS: Mapping[str, type[Node]] = {"conv": Conv, "add": Add, "pool": Pool, "lif": Lif, "attention": Attention}
 _NAMES = {kind: name for name, kind in _OPS.items()}
 
 

@@ -26,10 +26,10 @@ pytest.importorskip("executorch", reason="needs the executorch extra")
 
 CASES: list[tuple[TorchDialect, dict[str, Any]]] = [
     ("packed", {"mode": "dot", "scope": "temporal", "reset": "soft", "steps": 5}),
-    ("packed", {"scope": "spatial", "steps": 1}),
+    ("packed", {"scope": "spatial", "steps": 1, "pool_shift": 2}),
     ("packed", {"channels": 90, "heads": 2}),
     ("portable", {"mode": "dot", "scope": "temporal", "reset": "soft", "steps": 6}),
-    ("portable", {"channels": 90, "heads": 2, "steps": 1, "levels": 2, "size": (9, 9)}),
+    ("portable", {"channels": 90, "heads": 2, "steps": 1, "levels": 2, "size": (9, 9), "pool_shift": 1}),
 ]
 
 

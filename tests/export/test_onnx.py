@@ -31,6 +31,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "events": {"zero_point": 0},
     "three levels, soft reset": {"levels": 3, "reset": "soft", "steps": 4},
     "four levels, dot, temporal": {"levels": 4, "mode": "dot", "scope": "temporal", "steps": 3},
+    "sum over space": {"pool_shift": 3},
+    "sum over space, unrounded": {"pool_shift": 0, "steps": 3},
     "two levels, spatial, one step": {"levels": 2, "scope": "spatial", "steps": 1},
 }
 

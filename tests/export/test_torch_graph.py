@@ -27,6 +27,7 @@ CASES: dict[str, dict[str, Any]] = {
     "event-counts": {"zero_point": 0},
     "two-levels-hard": {"levels": 2},
     "three-levels-soft-dot": {"levels": 3, "reset": "soft", "mode": "dot", "scope": "temporal", "steps": 3},
+    "sum-over-space": {"pool_shift": 2, "steps": 3},
     "four-levels-spatial": {"levels": 4, "scope": "spatial"},
     "causal": {"scope": "causal", "window": 3, "steps": 5, "levels": 2},
     "causal-dot-soft": {"mode": "dot", "scope": "causal", "window": 2, "steps": 4, "reset": "soft"},

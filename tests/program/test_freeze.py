@@ -115,6 +115,11 @@ def test_classification(levels: int) -> None:
     compare_alive(small(head={"kind": "classification", "classes": 7}, frame_size=(48, 80), levels=levels))
 
 
+def test_classification_by_neurons_behind_the_mean() -> None:
+    head = {"kind": "classification", "classes": 7, "pool": "membrane"}
+    compare_alive(small(head=head, frame_size=(80, 112), norm_gain=4.0))
+
+
 @pytest.mark.parametrize("name", ADVERSARIAL)
 def test_adversarial_inputs(name: str) -> None:
     model = quantised_model(small())

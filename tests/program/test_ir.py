@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from svf_edge.program import Add, Attention, Conv, Frames, Lif, Output, Program
+from svf_edge.program import Add, Attention, Conv, Frames, Lif, Output, Pool, Program
 
 ONE = np.ones(2, np.int32)
 ZERO = np.zeros(2, np.int32)
@@ -21,6 +21,8 @@ def test_types_follow_the_nodes() -> None:
     strided = dataclasses.replace(CONV, stride=(2, 2), exponent=5)
     assert build(strided).types["c"].shape == (1, 2, 1, 1)
     assert build(strided).types["c"].exponent == 5
+    pooled = build(dataclasses.replace(CONV, exponent=5), Pool("p", "c", 2)).types["p"]
+    assert (pooled.kind, pooled.shape, pooled.exponent) == ("fixed", (1, 2, 1, 1), 3)
     assert build(CONV, LIF).types["l"].kind == "spikes"
     assert [node.name for node in build(CONV, LIF).lifs] == ["l"]
 
@@ -46,6 +48,8 @@ def test_types_follow_the_nodes() -> None:
         ((CONV, dataclasses.replace(LIF, levels=1.5)), "l: levels 1.5"),
         ((CONV, LIF, Add("a", "c", "l")), "a: adds only fixed tensors"),
         ((CONV, LIF, dataclasses.replace(LIF, name="m", source="l")), "m: reads a tensor of kind spikes"),
+        ((CONV, LIF, Pool("p", "l")), "p: reads a tensor of kind spikes"),
+        ((CONV, Pool("p", "c", -1)), "p: shift -1"),
         ((CONV, LIF, Attention("a", "l", "l", "l", 3)), "a: 3 heads do not divide C"),
         ((CONV, LIF, Attention("a", "l", "l", "c", 1)), "a: reads only spikes"),
     ],

@@ -20,14 +20,18 @@ from tests.programs import far_sighted_program, loud_program, noise_clip, random
     mode=st.sampled_from(["hamming", "dot"]),
     reset=st.sampled_from(["hard", "soft"]),
     levels=st.integers(1, 3),
+    pool_shift=st.sampled_from([None, 0, 2]),
 )
-def test_no_run_exceeds_its_bounds(seed: int, scope: str, mode: str, reset: str, levels: int) -> None:
+def test_no_run_exceeds_its_bounds(
+    seed: int, scope: str, mode: str, reset: str, levels: int, pool_shift: int | None
+) -> None:
     options: dict[str, Any] = {
         "scope": scope,
         "window": 2 * (scope == "causal"),
         "mode": mode,
         "reset": reset,
         "levels": levels,
+        "pool_shift": pool_shift,
     }
     program = random_program(seed, channels=16, **options)
     proven = {(b.layer, b.quantity): b.value for b in bounds(program)}
