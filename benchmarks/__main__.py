@@ -29,6 +29,7 @@ PARTS: Mapping[str, Sequence[str]] = {
     "sweep": ("benchmarks.sweep",),
     "scaling": ("benchmarks.scaling",),
     "memory": ("benchmarks.memory",),
+    "spacetime": ("benchmarks.spacetime",),
     "streams": ("benchmarks.streams",),
     "tracking": ("benchmarks.tracking",),
     "instructions": ("benchmarks.instructions",),

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from benchmarks import plots, speed_tables, tracking_tables
+from benchmarks import paper_tables, plots, speed_tables, tracking_tables
 from benchmarks.results import NotMeasured, load
 from svf_edge.files import write_text
 
@@ -152,6 +152,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
         )
     },
     "instructions": speed_tables.instructions,
+    "spacetime": paper_tables.spacetime,
     "calibration": calibration,
     "runner_sizes": runner_sizes,
     "runner_start": runner_start,

@@ -59,9 +59,25 @@ def convolutions(figure: Figure) -> None:
     axes.legend(fontsize="small")
 
 
+def spacetime(figure: Figure) -> None:
+    """Cost of every form of attention over clip length with the fitted lines."""
+    rows = load("spacetime")["rows"]
+    modes = list(dict.fromkeys(row["mode"] for row in rows))
+    for axes, mode in zip(figure.subplots(1, len(modes), sharey=True), modes, strict=True):
+        for row in (row for row in rows if row["mode"] == mode):
+            points = {float(number): one.p50 for number, one in distributions(row["samples_ms"]).items()}
+            line = Line.fit(points)
+            (drawn,) = axes.plot(list(points), list(points.values()), "o", label=row["form"])
+            ends = [0.0, max(points)]
+            axes.plot(ends, [line.intercept + line.slope * x for x in ends], color=drawn.get_color(), linewidth=1)
+        axes.set(xlabel="frames in a clip", ylabel="ms", ylim=(0, None), title=mode)
+        axes.legend()
+
+
 PLOTS: Mapping[str, tuple[str, Callable[[Any], None], tuple[float, float]]] = {
     "firing_rates": ("sweep", firing_rates, (6, 3.6)),
     "scaling": ("scaling", scaling, (9, 3.6)),
+    "spacetime": ("spacetime", spacetime, (9, 3.6)),
     "convolutions": ("kernels", convolutions, (7, 4)),
 }
 """File name, result file, drawing, size in inches."""
