@@ -13,7 +13,7 @@ from onnx import TensorProto
 from benchmarks.float_network import conv_numbers, lif_numbers
 from svf_edge.export.onnx.portable import attention_product
 from svf_edge.export.onnx.writer import GraphWriter
-from svf_edge.program import Add, Attention, Conv, Lif, Program
+from svf_edge.program import Add, Attention, Conv, Lif, Pool, Program
 
 
 def float_twin(program: Program) -> onnx.ModelProto:
@@ -29,6 +29,8 @@ def float_twin(program: Program) -> onnx.ModelProto:
                 _conv(writer, program, node)
             case Add():
                 writer.op("Add", [node.left, node.right], node.name)
+            case Pool():
+                writer.op("ReduceSum", [node.source, writer.integers(2, 3)], node.name, keepdims=1)
             case Lif():
                 float_lif(writer, program, node)
             case Attention():

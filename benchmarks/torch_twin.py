@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from benchmarks.float_network import conv_numbers, lif_numbers
 from svf_edge.export.torch_graph import attend
-from svf_edge.program import Add, Attention, Conv, Lif, Program
+from svf_edge.program import Add, Attention, Conv, Lif, Node, Pool, Program
 
 
 class TorchTwin(nn.Module):
@@ -31,6 +31,8 @@ class TorchTwin(nn.Module):
                     values[node.name] = layer(values[node.source])
                 case Add():
                     values[node.name] = values[node.left] + values[node.right]
+                case Pool():
+                    values[node.name] = values[node.source].sum((2, 3), keepdim=True)
                 case Attention():
                     query, key, value = (values[name] for name in (node.query, node.key, node.value))
                     values[node.name] = attend(node, query, key, value)
@@ -38,7 +40,7 @@ class TorchTwin(nn.Module):
         return values[source] * 2.0 ** (program.types[source].exponent + 1)
 
 
-def _layer(program: Program, node: Conv | Lif | Add | Attention) -> nn.Module:
+def _layer(program: Program, node: Node) -> nn.Module:
     match node:
         case Conv():
             numbers = conv_numbers(program, node)

@@ -117,7 +117,7 @@ def test_classification(levels: int) -> None:
 
 def test_classification_by_neurons_behind_the_mean() -> None:
     head = {"kind": "classification", "classes": 7, "pool": "membrane"}
-    compare_alive(small(head=head, frame_size=(80, 112), norm_gain=4.0))
+    compare_alive(small(head=head, frame_size=(32, 32), norm_gain=6.0))
 
 
 @pytest.mark.parametrize("name", ADVERSARIAL)
