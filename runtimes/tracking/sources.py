@@ -148,8 +148,9 @@ class MediaSource(Source):
                 began = time.perf_counter()
         if not number:
             raise BadFile(f"{self.name}: no frame could be decoded; give a video that plays elsewhere")
-        if self._camera:
-            raise SvfError(f"{self.name}: gives no more frames after frame {number}; plug it in again and start anew")
+        if self.live:
+            advice = "plug it in again" if self._camera else "check that it is on"
+            raise SvfError(f"{self.name}: gives no more frames after {number}; {advice} and start anew")
 
     def close(self) -> None:
         """Close the file, device or connection."""

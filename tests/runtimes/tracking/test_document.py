@@ -71,6 +71,7 @@ def test_links_lead_somewhere() -> None:
 def test_numbers_of_the_rule_are_those_of_the_code() -> None:
     from svf_edge.runtimes.tracking.capture import PATIENCE
     from svf_edge.runtimes.tracking.crop import FollowRule
+    from svf_edge.runtimes.tracking.sources import SILENCE
 
     rule = FollowRule()
     for sentence in (
@@ -79,6 +80,7 @@ def test_numbers_of_the_rule_are_those_of_the_code() -> None:
         f"set in motion by a difference of {100 * rule.start:.0f} % and rests again within {100 * rule.stop:.0f} %",
         f"After {rule.patience} frames with a mean score below {rule.lost}",
         f"tried for {rule.patience} frames each until one gives a mean score of {rule.found}",
-        f"silent for {PATIENCE:.0f} seconds",
+        f"camera unplugged or silent for {PATIENCE:.0f} seconds",
+        f"cut off or silent for {SILENCE:.0f} seconds",
     ):
         assert sentence in " ".join(TEXT.split()), sentence

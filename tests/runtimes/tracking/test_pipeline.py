@@ -31,6 +31,7 @@ from svf_edge.runtimes.tracking.recorder import Recorder
 from svf_edge.runtimes.tracking.smoothing import OneEuro
 from svf_edge.runtimes.tracking.sources import Frame, Source, open_source
 from svf_edge.shipped import CLIP
+from tests.runtimes.tracking.network import http_camera, rtsp_camera
 
 CLI = (sys.executable, "-c", "from svf_edge.cli import main; main()")
 
@@ -293,6 +294,49 @@ def test_a_video_from_the_network(tracker: PoseTracker, ramp: Path) -> None:
         server.shutdown()
         thread.join()
     assert summary.frames == 20
+
+
+def grey(height: int, width: int, count: int) -> list[np.ndarray]:
+    return [np.full((height, width, 3), 10 * index % 260, np.uint8) for index in range(count)]
+
+
+def test_a_camera_on_the_network_that_turns_and_goes(tracker: PoseTracker, tmp_path: Path) -> None:
+    """Motion JPEG whose pictures change their size before the connection ends: every frame is kept."""
+    video, lines = tmp_path / "out.mp4", tmp_path / "out.jsonl"
+    outputs = Outputs(record=Recorder(video), json=JsonLines(lines))
+    with http_camera([*grey(64, 96, 15), *grey(96, 64, 10)]) as url:
+        source = open_source(url)
+        assert source.live
+        with pytest.raises(SvfError, match=r"camera: (gives no more frames after|broke off after) 25"):
+            run(tracker, source, outputs)
+    frames, last = lines_of(lines)
+    assert len(frames) == len(decoded(video)) == last["frames"] == 25 and "after 25" in last["ended"]
+    assert {(picture.width, picture.height) for picture in decoded(video)} == {(96, 64)}
+
+
+def test_a_camera_on_the_network_that_falls_silent(tracker: PoseTracker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("svf_edge.runtimes.tracking.sources.SILENCE", 1.0)
+    hold = threading.Event()
+    with http_camera(grey(64, 96, 12), hold) as url:
+        began = time.monotonic()
+        with pytest.raises(SvfError, match=r"camera: broke off after 1[12] frames"):
+            run(tracker, open_source(url), Outputs())
+        assert time.monotonic() - began < 15 and not hold.is_set()
+
+
+def test_a_camera_by_rtsp() -> None:
+    """H.264 in RTP packets of FFmpeg's; what was read while the stream was recognised is dropped."""
+    with rtsp_camera(grey(64, 96, 100)) as url:
+        source = open_source(url)
+        assert source.live
+        levels = []
+        with pytest.raises(SvfError, match=r"rtsp://.*: (gives no more frames after|broke off after) \d\d+"):
+            for frame in source.frames():
+                assert frame.pixels.shape == (64, 96, 3)
+                levels.append(int(frame.pixels[20, 20, 0]))
+        source.close()
+    steps = np.diff(levels) % 260  # grey levels rise by 10, from 250 to 0
+    assert len(levels) > 10 and (np.abs(steps - 10) <= 3).mean() > 0.9
 
 
 @pytest.mark.hardware
