@@ -129,8 +129,6 @@ def open_frames(bundle: Bundle, runtime: str | None = None, threads: int = 1) ->
             session = candidate.open(bundle, threads=threads)
             if isinstance(session, StreamSession):
                 return Steps(session, bundle.manifest.frames.shape, candidate.name)
-            if bundle.manifest.form == "stream":  # clips of it would be other streams
-                raise UnsupportedInput(f"'{candidate.name}' runs clips, and {bundle.folder} holds steps of a stream")
         except SvfError as error:
             failure = failure or error
             continue

@@ -17,7 +17,7 @@ from svf_edge.export.executorch import export_executorch
 from svf_edge.export.torch_graph import TorchDialect, build_module
 from svf_edge.packing import pack_spikes
 from svf_edge.program import Program, run
-from svf_edge.program.interpret import State
+from svf_edge.program.interpret import State, Trace
 from svf_edge.program.ir import Mode
 from svf_edge.runtimes.base import Clip, RunResult
 from svf_edge.runtimes.executorch import ExecuTorchSession
@@ -96,19 +96,35 @@ def test_a_device_without_python_runs_it(bundle: Bundle) -> None:
     assert done.returncode == ExitCode.OK, done
 
 
-@pytest.mark.parametrize("runtime", [*RUNTIMES, "torch packed", "torch portable"])
-def test_three_hundred_frames_over_resets(bundle: Bundle, program: Program, runtime: str) -> None:
+@pytest.fixture(scope="module")
+def stretches(program: Program) -> list[tuple[Clip, Trace]]:
+    """300 frames in three streams, and what the causal clip of each gives as a whole."""
     frames = noise_clip((300, *program.frames.shape[1:]), 2)
+    clips = [frames[begin:end] for begin, end in ((0, 7), (7, 120), (120, 300))]
+    traces = [run(program.for_steps(len(clip)), clip) for clip in clips]
+    assert_not_silent(traces[1].spikes)
+    return list(zip(clips, traces, strict=True))
+
+
+@pytest.mark.parametrize("runtime", ["reference", *RUNTIMES, "torch packed", "torch portable"])
+def test_three_hundred_frames_over_resets(
+    bundle: Bundle, program: Program, stretches: list[tuple[Clip, Trace]], runtime: str
+) -> None:
+    levels = {lif.name: lif.levels for lif in program.lifs}
     with open_stream(bundle, runtime) as session:
-        for begin, end in ((0, 7), (7, 120), (120, 300)):
+        for frames, clip in stretches:
             session.reset()
             state = State()
-            for t in range(begin, end):
-                expect(session, session.step(frames[t : t + 1]), program, frames[t : t + 1], state)
-    assert_not_silent(run(program, frames[:12]).spikes)
+            for t in range(len(frames)):
+                result = session.step(frames[t : t + 1])
+                expect(session, result, program, frames[t : t + 1], state)
+                for name, values in clip.outputs.items():
+                    np.testing.assert_array_equal(result.outputs[name], values[t : t + 1])
+                for name, spikes in clip.spikes.items():
+                    np.testing.assert_array_equal(result.spikes[name], pack_spikes(spikes[t : t + 1], levels[name]))
 
 
-@pytest.mark.parametrize("runtime", [*RUNTIMES, "torch packed", "torch portable"])
+@pytest.mark.parametrize("runtime", ["reference", *RUNTIMES, "torch packed", "torch portable"])
 def test_interleaved_streams_never_touch(bundle: Bundle, program: Program, runtime: str) -> None:
     streams = [noise_clip((9, *program.frames.shape[1:]), seed) for seed in (3, 4)]
     states = (State(), State())

@@ -55,19 +55,18 @@ def test_a_stream_bundle_is_stepped_through(tmp_path: Path) -> None:
     """Frame after frame equals the causal clip from the stream's begin, far beyond the window, again after a reset."""
     program = random_program(5, steps=12, channels=16, heads=2, scope="causal", window=4, reset="soft", levels=2)
     stream_bundle = write_bundle(program, tmp_path / "bundle", {}, targets=("onnx",), form="stream")
-    with pytest.raises(UnsupportedInput, match="'reference' runs clips"):
-        open_frames(stream_bundle, "reference")
-    session = open_frames(stream_bundle)
-    assert isinstance(session, Steps)
     stream = frames(program, 40, 3)
     expected = run(program.for_steps(40), stream).outputs
-    for _ in range(2):
-        for index, frame in enumerate(stream):
-            for name, values in session.step(frame).items():
-                np.testing.assert_array_equal(values, expected[name][index])
-        session.reset()
-    with pytest.raises(UnsupportedInput, match="a step takes a uint8 frame"):
-        session.step(stream[0][:, :2])
+    for runtime in (None, "reference"):
+        session = open_frames(stream_bundle, runtime)
+        assert isinstance(session, Steps) and session.runtime == (runtime or PREFERRED[0])
+        for _ in range(2):
+            for index, frame in enumerate(stream):
+                for name, values in session.step(frame).items():
+                    np.testing.assert_array_equal(values, expected[name][index])
+            session.reset()
+        with pytest.raises(UnsupportedInput, match="a step takes a uint8 frame"):
+            session.step(stream[0][:, :2])
 
 
 def test_what_a_bundle_lacks_is_passed_over(bundle: Bundle) -> None:
