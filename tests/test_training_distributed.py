@@ -12,6 +12,8 @@ import pytest
 import torch
 
 from svf_edge.data.sample import stack_samples
+from svf_edge.data.shards import Description, write_shards
+from svf_edge.data.synthetic import SyntheticPoseDataset
 from svf_edge.model.config import PoseHead
 from svf_edge.model_store import load_model
 from svf_edge.tasks.pose import inside, simcc_loss
@@ -38,6 +40,8 @@ devices: 2
 strategy: ddp
 """
 
+SHARDS = "data: {kind: shards, folder: FOLDER, vary: false}\n"
+
 SCRIPT = """
 import sys
 from svf_edge.training import train
@@ -62,9 +66,13 @@ def test_processes_share_every_step_without_overlap(world: int) -> None:
             assert sorted(seen) == list(range(start, start + 8))
 
 
-def test_two_processes_make_one_run(tmp_path: Path) -> None:
+def test_two_processes_make_one_run_from_shards(tmp_path: Path) -> None:
     path, script, folder = tmp_path / "two.yaml", tmp_path / "two.py", tmp_path / "run"
-    path.write_text(CONFIG)
+    made = {split: SyntheticPoseDataset(split, 12, 1, (32, 32), 0) for split in ("train", "val")}
+    counts: dict[str, int] = dict.fromkeys(made, 12)
+    about = {"frames": 1, "height": 32, "width": 32, "per_shard": 5, "quality": 90, "clips": counts, "source": {}}
+    write_shards(made, tmp_path / "shards", Description.model_validate(about))
+    path.write_text(CONFIG + SHARDS.replace("FOLDER", str(tmp_path / "shards")))
     script.write_text(SCRIPT)
     done = subprocess.run(
         [sys.executable, str(script), str(path), str(folder)],

@@ -1,4 +1,4 @@
-"""Commands for data sets: `svf-edge data check` and `svf-edge data write`."""
+"""Commands for data sets: `svf-edge data check`, `svf-edge data shard` and `svf-edge data write`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Example: `svf-edge data write coco /tmp/recordings`
 
 data = typer.Typer(name="data", help=_HELP, no_args_is_help=True)
 
-Kind = Literal["coco", "mmhpsd", "eventhpe", "dhp19", "cached"]
+Kind = Literal["coco", "mmhpsd", "eventhpe", "dhp19", "cached", "shards"]
 Layout = Literal["coco", "coco-images", "mmhpsd", "eventhpe", "dhp19"]
 
 _SHOWN: Final = 50
@@ -78,6 +78,62 @@ def check(
         raise typer.Exit(1)
 
 
+@data.command("shard")
+def shard(
+    kind: Annotated[Literal["coco", "mmhpsd", "cached", "synthetic"], typer.Argument(help="Format of the data set.")],
+    source: Annotated[Path, typer.Argument(help="Its folder (for synthetic: anything).")],
+    output: Annotated[Path, typer.Argument(help="Folder of the shards.")],
+    annotations: Annotated[
+        Path | None, typer.Option("--annotations", "-a", help="Key points (coco). Default: SOURCE/annotations.json.")
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", help="KEY=VALUE of the data source, as in a training configuration; repeatable."),
+    ] = None,
+    frames: Annotated[int, typer.Option("--frames", min=1, help="Frames of a clip.")] = 8,
+    size: Annotated[str, typer.Option("--size", help="Height and width of a clip.")] = "128x128",
+    per_shard: Annotated[int, typer.Option("--per-shard", min=1, help="Clips in a shard.")] = 1000,
+    quality: Annotated[int, typer.Option("--quality", min=1, max=100, help="Of the JPEG pictures.")] = 95,
+    part: Annotated[
+        str, typer.Option("--part", help="I/N: this process writes every N-th shard, from the I-th on.")
+    ] = "0/1",
+) -> None:
+    """Cut a data set into tar files that many processes read well; what is there already stays.
+
+    Example: `svf-edge data shard coco recordings/videos /data/shards -a recordings/annotations.json --size 224x224`
+    """
+    from svf_edge.data.formats.clips import SPLITS
+    from svf_edge.data.shards import Description, write_shards
+    from svf_edge.data.source import parse_source
+
+    entries: dict[str, Any] = {"kind": kind, **_options(option or [])}
+    if kind != "synthetic":
+        entries["folder"] = str(source)
+    if kind == "coco":
+        entries.setdefault("annotations", str(annotations or source / "annotations.json"))
+    height, width = _size(size)
+    opened = parse_source(entries)
+    if opened.channels != 3:
+        raise UnsupportedInput(f"clips of {opened.channels} channels: shards hold RGB; keep event files as they are")
+    clips = {split: opened.clips(split, frames, (height, width), 0) for split in SPLITS}
+    counts = {split: len(of) for split, of in clips.items()}  # type: ignore[arg-type]
+    description = Description(
+        frames=frames,
+        height=height,
+        width=width,
+        per_shard=per_shard,
+        quality=quality,
+        clips=counts,
+        source=opened.model_dump(mode="json"),
+    )
+    written = write_shards(clips, output, description, _part(part))
+    total = sum(description.shards(split) for split in SPLITS)
+    Console(highlight=False, soft_wrap=True).print(
+        f"{output}: {written} of {total} shards written, {' and '.join(f'{n} {split}' for split, n in counts.items())} "
+        f"clips in all; train with data: {{kind: shards, folder: {output}}}"
+    )
+
+
 @data.command("write")
 def write(
     layout: Annotated[Layout, typer.Argument(help="Format to write.")],
@@ -121,6 +177,13 @@ def _write(layout: Layout, clips: Dataset[PoseSample], folder: Path) -> None:
         from svf_edge.data.formats.dhp19 import write_dhp19
 
         write_dhp19(clips, folder)
+
+
+def _part(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not match or not int(match[1]) < int(match[2]):
+        raise UnsupportedInput(f"--part {text}: give I/N with I below N, such as 0/8")
+    return int(match[1]), int(match[2])
 
 
 def _size(text: str) -> tuple[int, int]:

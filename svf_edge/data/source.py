@@ -27,6 +27,7 @@ from svf_edge.data.formats.dhp19 import Dhp19Dataset
 from svf_edge.data.formats.eventhpe import EventHpeDataset
 from svf_edge.data.formats.mmhpsd import TEST_SUBJECTS, MmhpsdDataset
 from svf_edge.data.sample import PoseSample, stretch
+from svf_edge.data.shards import ShardDataset
 from svf_edge.data.synthetic import SyntheticPoseDataset
 from svf_edge.errors import UnsupportedInput
 from svf_edge.model.config import first_complaint
@@ -156,6 +157,23 @@ class CachedSource(_Recorded):
             raise UnsupportedInput(
                 f"{folder}: holds clips of split '{held.split}' of {held.frames} frames of {held.height}x{held.width}, "
                 f"and split '{split}' of {frames} frames of {size[0]}x{size[1]} is asked for; render those"
+            )
+        return data
+
+
+class ShardSource(_Recorded):
+    """Clips of any other source that `svf-edge data shard` cut into tar files (`svf_edge.data.shards`)."""
+
+    kind: Literal["shards"]
+    folder: Path
+
+    def clips(self, split: str, frames: int, size: tuple[int, int], seed: int) -> Dataset[PoseSample]:
+        data = ShardDataset(self.folder, split)
+        held = data.description
+        if (held.height, held.width) != size or held.frames < frames:
+            raise UnsupportedInput(
+                f"{self.folder}: holds clips of {held.frames} frames of {held.height}x{held.width}, and {frames} frames "
+                f"of {size[0]}x{size[1]} are asked for; cut shards of those"
             )
         return data
 
@@ -304,12 +322,12 @@ class Dhp19Source(_Source):
 
 
 DataSource = Annotated[
-    SyntheticSource | CachedSource | CocoSource | MmhpsdSource | EventHpeSource | Dhp19Source,
+    SyntheticSource | CachedSource | ShardSource | CocoSource | MmhpsdSource | EventHpeSource | Dhp19Source,
     Field(discriminator="kind"),
 ]
 """A data set by its `kind` and options; a field of this type takes `{kind: coco, folder: ...}`."""
 
-KINDS: Final = ("synthetic", "cached", "coco", "mmhpsd", "eventhpe", "dhp19")
+KINDS: Final = ("synthetic", "cached", "shards", "coco", "mmhpsd", "eventhpe", "dhp19")
 
 _ADAPTER: Final[TypeAdapter[Any]] = TypeAdapter(DataSource)
 
