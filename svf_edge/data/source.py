@@ -172,8 +172,8 @@ class ShardSource(_Recorded):
         held = data.description
         if (held.height, held.width) != size or held.frames < frames:
             raise UnsupportedInput(
-                f"{self.folder}: holds clips of {held.frames} frames of {held.height}x{held.width}, and {frames} frames "
-                f"of {size[0]}x{size[1]} are asked for; cut shards of those"
+                f"{self.folder}: holds clips of {held.frames} frames of {held.height}x{held.width}, and {frames} of "
+                f"{size[0]}x{size[1]} are asked for; cut shards of those"
             )
         return data
 

@@ -111,7 +111,7 @@ def test_as_a_source(folder: Path) -> None:
     assert clips[11]["frames"].shape == (4, 3, 64, 64)
     fixed = source.open("val", 4, (64, 64), 0)
     assert torch.equal(fixed[0]["frames"], ShardDataset(folder, "val")[0]["frames"][:4])
-    with pytest.raises(UnsupportedInput, match="10 frames of 64x64 are asked for"):
+    with pytest.raises(UnsupportedInput, match="10 of 64x64 are asked for"):
         source.open("train", 10, (64, 64), 0)
 
 
