@@ -30,6 +30,8 @@ PARTS: Mapping[str, Sequence[str]] = {
     "scaling": ("benchmarks.scaling",),
     "memory": ("benchmarks.memory",),
     "spacetime": ("benchmarks.spacetime",),
+    "energy": ("benchmarks.energy",),
+    "kinetics": ("benchmarks.kinetics",),
     "streams": ("benchmarks.streams",),
     "tracking": ("benchmarks.tracking",),
     "instructions": ("benchmarks.instructions",),

@@ -23,8 +23,11 @@ DOCUMENTS = (
     "README.md",
     "docs/benchmarks.md",
     "docs/calibration.md",
+    "docs/energy.md",
     "docs/experiments.md",
     "docs/runner.md",
+    "docs/scaling.md",
+    "docs/spacetime.md",
     "docs/tracking.md",
 )
 
@@ -152,7 +155,16 @@ PARTS: Mapping[str, Callable[[], str]] = {
         )
     },
     "instructions": speed_tables.instructions,
-    "spacetime": paper_tables.spacetime,
+    **{
+        part.__name__: part
+        for part in (
+            paper_tables.spacetime,
+            paper_tables.energy_shipped,
+            paper_tables.energy_sizes,
+            paper_tables.energy_published,
+            paper_tables.kinetics,
+        )
+    },
     "calibration": calibration,
     "runner_sizes": runner_sizes,
     "runner_start": runner_start,
