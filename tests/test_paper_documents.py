@@ -71,9 +71,8 @@ def test_energy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     program = freeze(quantised_model(model_config("tiny")))
     save_program(program, "program.safetensors")
-    write_bundle(
-        program, tmp_path / "bundle", {"noise": random_clips(model_config("tiny"), 1, 3)[0].numpy()}, ("onnx",)
-    )
+    clips = {"noise": random_clips(model_config("tiny"), 1, 3)[0].numpy()}
+    write_bundle(program, tmp_path / "bundle", clips, targets=("onnx",))
     shutil.copy(CLIP, tmp_path / "walk.mp4")
     for command in commands("energy"):
         said = run(command)
