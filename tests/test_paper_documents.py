@@ -20,7 +20,7 @@ from svf_edge.program import save_program
 from svf_edge.program.freeze import freeze
 from svf_edge.shipped import CLIP
 from svf_edge.training_config import TrainConfig
-from tests.data.rendered import rendered
+from tests.data.rendered import Clips, rendered
 from tests.importing.authors import forward, random_state
 from tests.models import quantised_model, random_clips
 
@@ -82,7 +82,7 @@ def test_energy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_scaling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    write_coco(rendered(), tmp_path / "recordings")
+    write_coco(Clips([rendered()[index % 2] for index in range(6)]), tmp_path / "recordings")
     [entry] = re.findall(r"`data: (\{kind: shards[^`]*\})`", text("scaling"))
     config = {
         "name": "big",

@@ -59,7 +59,8 @@ class SpatialMean(nn.Module):
         mean = spikes.sum((-2, -1), keepdim=True) * 2.0**-self.exponent
         if self.quantised:
             unit = 2.0**-self.out_exponent
-            mean = torch.floor(mean / unit + 0.5) * unit
+            rounded = torch.floor(mean.detach() / unit + 0.5) * unit
+            mean = mean + (rounded - mean.detach())  # exact: both are whole numbers of the sum's unit
         return mean
 
 

@@ -14,7 +14,7 @@ from svf_edge.model.config import ModelConfig, model_config, parse_config
 from svf_edge.model.layers import AttentionLif, ConvNorm, convolve
 from svf_edge.model.network import SpikeVideoFormer, parameter_count, tracked_rates
 from svf_edge.quant import quantise
-from tests.models import float_model, random_clips
+from tests.models import float_model, quantised_model, random_clips
 
 PUBLISHED = {"15M": 15_116_720, "31M": 31_340_392, "55M": 55_358_952}
 
@@ -199,3 +199,12 @@ def test_bad_configurations_are_named(size: str, changes: dict[str, Any], words:
 def test_frames_of_another_size_are_refused() -> None:
     with pytest.raises(UnsupportedInput, match=r"takes \[B, T, 3, 64, 64\]"):
         SpikeVideoFormer(model_config("tiny"))(torch.zeros(1, 4, 3, 32, 32, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize("pool", ["spikes", "membrane"])
+def test_a_quantised_mean_over_space_lets_the_gradient_through(pool: str) -> None:
+    head = {"kind": "classification", "classes": 5, "pool": pool}
+    model = quantised_model(model_config("tiny", head=head, frame_size=(48, 64), norm_gain=6.0)).train()
+    model(random_clips(model.config, 2, 3)).square().mean().backward()
+    stem = model.get_parameter("backbone.0.conv.conv.weight")
+    assert stem.grad is not None and stem.grad.abs().max() > 0
