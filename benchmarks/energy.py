@@ -8,12 +8,12 @@ python -m benchmarks.energy
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_args
 
 from benchmarks.networks import random_program, shipped
 from benchmarks.turns import RESULTS, conditions, store
 from svf_edge.model.config import model_config
-from svf_edge.runtimes.energy.counts import Counts, count
+from svf_edge.runtimes.energy.counts import LayerKind, count
 from svf_edge.runtimes.energy.report import energy
 
 RESULT = RESULTS / "energy.json"
@@ -47,13 +47,8 @@ def operations(size: str, frame_size: tuple[int, int], merged: bool) -> dict[str
     head = {"kind": "classification", "classes": 400, "pool": "membrane"}
     options: dict[str, Any] = {"rep_conv": "merged"} if merged else {}
     program = random_program(model_config(size, head=head, frames=1, frame_size=frame_size, **options), 0)
-    return by_kind(count(program, {lif.name: 0 for lif in program.lifs}))
-
-
-def by_kind(counts: Counts) -> dict[str, int]:
-    """Multiply-accumulates by what a layer reads."""
-    kinds = ("frames", "spikes", "int8", "attention")
-    return {kind: sum(layer.macs for layer in counts.layers if layer.kind == kind) for kind in kinds}
+    counts = count(program, {lif.name: 0 for lif in program.lifs})
+    return {kind: counts.of_kind(kind) for kind in get_args(LayerKind)}
 
 
 def main() -> None:

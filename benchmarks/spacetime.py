@@ -75,7 +75,7 @@ def main(
                 program = network.program
                 sizes = {lif.name: int(np.prod(program.types[lif.name].shape)) for lif in program.lifs}
                 counts = count(program, {name: round(network.rates[name] * size) for name, size in sizes.items()})
-                macs[str(frames)] = sum(layer.macs for layer in counts.layers if layer.kind == "attention")
+                macs[str(frames)] = counts.of_kind("attention")
                 if not prepare:
                     (expected,) = network.outputs.values()
                     variants[f"{form} {mode} {frames}"] = onnx_variant(

@@ -15,8 +15,9 @@ from svf_edge.runtimes.base import Result
 
 LayerKind = Literal["frames", "spikes", "int8", "attention"]
 
-Spikes = Mapping[str, int]
-"""Spikes of a clip by LIF name: the sum of its output, so that a neuron at level 3 counts three times."""
+Spikes = Mapping[str, float]
+"""Spikes of a clip, or of the mean of several, by LIF name: sums of its output, so a neuron at level 3 counts three
+times."""
 
 
 class LayerWork(Result):
@@ -62,10 +63,19 @@ class Counts:
         """Multiply-accumulates of a dense network of this shape."""
         return sum(layer.macs for layer in self.layers)
 
+    def of_kind(self, *kinds: LayerKind) -> int:
+        """Multiply-accumulates of layers that read `kinds`."""
+        return sum(layer.macs for layer in self.layers if layer.kind in kinds)
+
+    @property
+    def packed_share(self) -> float:
+        """Part of the work that operators on packed spikes do."""
+        return self.of_kind("spikes", "attention") / self.macs
+
     @property
     def multiplied(self) -> int:
         """Multiply-accumulates that no spike replaces: of layers that read frames or int8."""
-        return sum(layer.macs for layer in self.layers if layer.kind in ("frames", "int8"))
+        return self.of_kind("frames", "int8")
 
     @property
     def additions(self) -> float:
@@ -141,6 +151,13 @@ def count(program: Program, spikes: Spikes) -> Counts:
     return Counts(tuple(layers), neurons)
 
 
+def spikes_at(program: Program, rates: Mapping[str, float]) -> dict[str, float]:
+    """Spikes of a clip whose neurons fire at `rates` (spikes per neuron, step and level) by LIF name."""
+    return {
+        node.name: rates[node.name] * node.levels * math.prod(program.types[node.name].shape) for node in program.lifs
+    }
+
+
 def spikes_of(program: Program, clip: np.ndarray) -> dict[str, int]:
     """Spikes that uint8 frames `[T, C, H, W]` call forth, by the reference interpreter."""
     from svf_edge.program import run
@@ -149,4 +166,4 @@ def spikes_of(program: Program, clip: np.ndarray) -> dict[str, int]:
 
 
 def _rate(program: Program, spikes: Spikes, name: str) -> Fraction:
-    return Fraction(spikes[name], math.prod(program.types[name].shape))
+    return Fraction(spikes[name]) / math.prod(program.types[name].shape)

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 from pydantic import ValidationError
 
 from svf_edge.errors import BadFile
@@ -64,7 +63,8 @@ class EnergyReport(Result):
 def energy(program: Program, clips: Mapping[str, Clip], name: str, measured: Sequence[Measured] = ()) -> EnergyReport:
     """The report of `program` on uint8 `clips` `[T, C, H, W]`; spikes are counted by the reference interpreter."""
     runs = [spikes_of(program, clip) for clip in clips.values()]
-    return report_of(mean_counts(program, runs), name, tuple(clips), measured)
+    mean = {lif.name: sum(spikes[lif.name] for spikes in runs) / len(runs) for lif in program.lifs}
+    return report_of(count(program, mean), name, tuple(clips), measured)
 
 
 def report_of(counts: Counts, name: str, clips: tuple[str, ...], measured: Sequence[Measured] = ()) -> EnergyReport:
@@ -81,22 +81,6 @@ def report_of(counts: Counts, name: str, clips: tuple[str, ...], measured: Seque
         measured=tuple(measured),
         layers=counts.layers,
     )
-
-
-def mean_counts(program: Program, runs: Sequence[Mapping[str, int]]) -> Counts:
-    """The work of the mean clip of `runs`, spikes by LIF name."""
-    every = [count(program, spikes) for spikes in runs]
-    layers = [
-        same[0].model_copy(
-            update={key: float(np.mean([getattr(one, key) for one in same])) for key in ("additions", "rate")}
-        )
-        for same in zip(*(one.layers for one in every), strict=True)
-    ]
-    neurons = [
-        same[0].model_copy(update={"rate": float(np.mean([one.rate for one in same]))})
-        for same in zip(*(one.neurons for one in every), strict=True)
-    ]
-    return Counts(tuple(layers), tuple(neurons))
 
 
 def measured_by(card: Path, fingerprint: str | None) -> list[Measured]:

@@ -12,10 +12,11 @@ from pydantic import ValidationError
 from svf_edge.errors import MissingPackage, UnsupportedInput
 from svf_edge.files import atomic_write, write_text
 from svf_edge.runtimes.base import fingerprint
+from svf_edge.runtimes.energy.counts import Counts, count, spikes_at
+from svf_edge.runtimes.energy.report import report_of
 from svf_edge.runtimes.latency import BenchReport
 from svf_edge.runtimes.parity import ParityReport, RuntimeParity
 from svf_edge.runtimes.report import plots
-from svf_edge.runtimes.report.work import Work, work
 from svf_edge.runtimes.tables import conditions, kilobytes, mebibytes, millions, milliseconds
 from svf_edge.runtimes.tracking.measures import Summary
 from svf_edge.runtimes.tracking.report import rows as tracking_rows
@@ -59,7 +60,9 @@ def write_report(
                 f"a result of {result.bundle} is not one of {bundle.folder} as it is now; run it again"
             )
     rates = firing_rates(parity)
-    done = work(bundle.program(), rates)
+    program = bundle.program()
+    counts = count(program, spikes_at(program, rates))
+    cost = report_of(counts, bundle.folder.name, tuple(entry.name for entry in bundle.manifest.golden))
     samples = {variant.runtime: variant.measurement.samples for variant in bench.variants if variant.measurement}
     page = _template().render(
         bundle=bundle,
@@ -67,7 +70,7 @@ def write_report(
         parity=parity,
         bench=bench,
         verdict=_VERDICTS[bool(parity)],
-        figures=_figures(parity, bench, done),
+        figures=_figures(parity, bench, counts),
         notes=notes,
         groups=layer_groups([tap.layer for tap in bundle.manifest.taps]),
         matrix=matrix(parity, bundle),
@@ -75,7 +78,8 @@ def write_report(
         rates_plot=plots.rates_plot(rates),
         frames=_frames(bundle),
         card=_card(bundle.manifest.model),
-        work=done,
+        work=counts,
+        energy=cost,
         conditions=conditions(bench),
         tracked=None if tracked is None else (tracking_rows(tracked), sentences(tracked)),
         measured={variant.runtime: variant for variant in bench.variants},
@@ -84,7 +88,7 @@ def write_report(
         "parity": parity.model_dump(mode="json"),
         "bench": bench.model_dump(mode="json"),
         "firing_rates": rates,
-        "work": done.model_dump(),
+        "energy": cost.model_dump(mode="json"),
         "model": bundle.manifest.model,
         "notes": list(notes),
         "tracking": None if tracked is None else tracked.model_dump(mode="json"),
@@ -141,7 +145,7 @@ def _sums(entry: RuntimeParity, group: set[str]) -> tuple[int, int]:
     return sum(layer.compared for layer in layers), sum(layer.differing for layer in layers)
 
 
-def _figures(parity: ParityReport, bench: BenchReport, done: Work) -> list[tuple[str, str]]:
+def _figures(parity: ParityReport, bench: BenchReport, counts: Counts) -> list[tuple[str, str]]:
     """The few numbers that stand at the top."""
     others = [entry for entry in parity.runtimes if entry.runtime != "reference" and entry.clips]
     figures = [
@@ -154,7 +158,7 @@ def _figures(parity: ParityReport, bench: BenchReport, done: Work) -> list[tuple
         assert best.measurement is not None
         figures.append((f"{milliseconds(best.measurement.distribution.p50)} ms", f"median, {best.runtime}"))
         figures.append((f"{kilobytes(best.measurement.file_bytes)} kB", f"graph, {best.runtime}"))
-    figures.append((f"{done.packed_share:.0%}", "of the work is on packed spikes"))
+    figures.append((f"{counts.packed_share:.0%}", "of the work is on packed spikes"))
     return figures
 
 

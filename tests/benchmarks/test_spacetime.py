@@ -26,7 +26,7 @@ def test_operations_are_linear_in_time(form: SpaceTime, mode: str) -> None:
     one, eight = (random_program(configuration(form, mode, frames), 0) for frames in (1, 8))
     silent = [count(program, {lif.name: 0 for lif in program.lifs}) for program in (one, eight)]
     assert silent[1].macs == 8 * silent[0].macs
-    attention = [sum(layer.macs for layer in counts.layers if layer.kind == "attention") for counts in silent]
+    attention = [counts.of_kind("attention") for counts in silent]
     assert attention[1] == 8 * attention[0] > 0
 
 

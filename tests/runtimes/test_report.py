@@ -10,15 +10,13 @@ import pytest
 
 from svf_edge.errors import UnsupportedInput
 from svf_edge.export.bundle import Bundle
-from svf_edge.program import Conv, Program
+from svf_edge.program import Program
 from svf_edge.runtimes.base import fingerprint
 from svf_edge.runtimes.clips import load_clips
 from svf_edge.runtimes.latency import BenchReport, run_bench
 from svf_edge.runtimes.parity import ParityReport, run_parity
 from svf_edge.runtimes.report import write_report
 from svf_edge.runtimes.report.page import firing_rates, layer_groups
-from svf_edge.runtimes.report.work import work
-from tests.programs import random_program
 from tests.runtimes.bundles import forge, rewrite
 
 NAMES = ["reference", "onnxruntime portable"]
@@ -132,27 +130,6 @@ def test_firing_rates_are_those_of_the_reference(
     rates = firing_rates(results[0])
     assert rates == {name: pytest.approx(float(np.mean(spikes))) for name, spikes in trace.spikes.items()}
     assert min(rates.values()) > 0 and max(rates.values()) < 1
-
-
-def test_work_counts_every_convolution_once(program: Program) -> None:
-    rates = {lif.name: 0.5 for lif in program.lifs}
-    counted = work(program, rates)
-    sizes = {
-        node.name: int(np.prod(program.types[node.name].shape)) * node.weight[0].size
-        for node in program.nodes
-        if isinstance(node, Conv)
-    }
-    assert counted.frames == sizes["stem"]
-    assert counted.spikes + counted.frames + counted.int8 == sum(sizes.values())
-    assert counted.additions == pytest.approx(counted.spikes / 2, abs=1)
-    steps, channels, height, width = program.types["attn"].shape
-    assert counted.attention == 2 * steps * height * width * channels * (channels // 4)
-
-
-def test_every_spike_of_an_integer_lif_is_an_addition() -> None:
-    program = random_program(levels=3)
-    counted = work(program, {lif.name: 0.5 for lif in program.lifs})
-    assert counted.additions == pytest.approx(1.5 * counted.spikes, abs=1)
 
 
 def test_layers_are_grouped_by_block() -> None:

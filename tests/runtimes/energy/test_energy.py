@@ -19,7 +19,7 @@ from svf_edge.export.onnx import portable_model
 from svf_edge.program import Conv, Frames, Lif, Output, Program, run, save_program
 from svf_edge.runtimes.base import fingerprint
 from svf_edge.runtimes.clips import GENERATORS
-from svf_edge.runtimes.energy.counts import Counts, LayerWork, NeuronWork, count, spikes_of
+from svf_edge.runtimes.energy.counts import Counts, LayerWork, NeuronWork, count, spikes_at, spikes_of
 from svf_edge.runtimes.energy.models import DRAM, INT32_ADD, SRAM_1M, SRAM_8K, operations, with_memory
 from svf_edge.runtimes.energy.report import energy, measured_by, read_report
 from tests.programs import noise_clip, random_program
@@ -179,3 +179,14 @@ def test_cards_that_do_not_fit(tmp_path: Path) -> None:
         measured_by(card_of(bundle, tmp_path, rails=True, runtimes=2), fingerprint(bundle))
     with pytest.raises(BadFile, match="not a device card"):
         measured_by(tmp_path / "bundle" / "manifest.json", None)
+
+
+@pytest.mark.parametrize("levels", [1, 3])
+def test_rates_per_level(levels: int) -> None:
+    """Half of all levels of every neuron: half of the products are left as additions, times the levels."""
+    program = random_program(channels=24, heads=3, levels=levels)
+    counts = count(program, spikes_at(program, {lif.name: 0.5 for lif in program.lifs}))
+    on_spikes = sum(layer.additions for layer in counts.layers if layer.kind == "spikes")
+    assert on_spikes == pytest.approx(levels * counts.of_kind("spikes") / 2)
+    assert counts.of_kind("spikes", "attention") == pytest.approx(counts.packed_share * counts.macs)
+    assert counts.rate == pytest.approx(levels / 2)
