@@ -1,4 +1,4 @@
-"""A step of the shipped stream model, for windows of 8 and of 64 frames in turns.
+"""A step of the shipped stream model, for windows of 8 and of 64 frames, step against step.
 
 python -m benchmarks.streams
 """
@@ -6,17 +6,18 @@ python -m benchmarks.streams
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import typer
+from rich.progress import track
 
-from benchmarks.turns import RESULTS, Pace, Run, Variant, conditions, store, take_turns
+from benchmarks.turns import RESULTS, Run, conditions, store
 from svf_edge.data.video import read_clip
 from svf_edge.export.bundle import Bundle, write_bundle
 from svf_edge.model_store import load_model
@@ -31,23 +32,25 @@ from svf_edge.shipped import CHECKPOINT, CLIP, STREAM_CHECKPOINT
 RUNTIME = "onnxruntime packed"
 WINDOWS = (8, 64)
 STEPS = 80  # of the clip on which parity is proven: more than the longest window
-PACE = Pace(turns=40, runs=200, warm_up=64, seconds=2.0)  # a turn begins with a window that is full
+PAIRS = 100
+WARM_UP = 64  # a turn begins with windows that are full
 
 
-def main(turns: int = PACE.turns) -> None:
-    """Measure and write the result file."""
+def main(turns: int = 40) -> None:
+    """Measure and write the result file. In every turn new sessions take steps in alternation."""
     model, meta = load_model(STREAM_CHECKPOINT)
     _, clip_meta = load_model(CHECKPOINT)
     program = freeze(model, steps=STEPS)
     clip = read_clip(CLIP, STEPS, program.frames.shape[2:])
     with tempfile.TemporaryDirectory() as folder:
-        variants = {
-            f"window {window}": Variant(
-                partial(_steps, _bundle(with_window(program, window), Path(folder) / str(window), clip), clip)
-            )
+        bundles = {
+            f"window {window}": _bundle(with_window(program, window), Path(folder) / str(window), clip)
             for window in WINDOWS
         }
-        samples = take_turns(variants, replace(PACE, turns=turns), "steps")
+        samples: dict[str, list[list[float]]] = {name: [] for name in bundles}
+        for _ in track(range(turns), "turns"):
+            for name, times in _turn(bundles, clip).items():
+                samples[name].append(times)
     result = {
         **conditions("onnxruntime"),
         "runtime": RUNTIME,
@@ -70,6 +73,22 @@ def _bundle(program: Program, folder: Path, clip: Clip) -> Bundle:
     if not (report := run_parity(bundle, {CLIP.name: clip}, [RUNTIME])):
         raise SystemExit(str(report))
     return bundle
+
+
+def _turn(bundles: Mapping[str, Bundle], clip: Clip) -> dict[str, list[float]]:
+    """Milliseconds of steps of every bundle, each step next to one of every other, first one first and then another."""
+    with ExitStack() as stack:
+        steps = {name: stack.enter_context(_steps(bundle, clip)) for name, bundle in bundles.items()}
+        for step in steps.values():
+            for _ in range(WARM_UP):
+                step()
+        times: dict[str, list[float]] = {name: [] for name in steps}
+        for pair in range(PAIRS):
+            for name in list(steps)[:: -1 if pair % 2 else 1]:
+                began = time.perf_counter_ns()
+                steps[name]()
+                times[name].append(round((time.perf_counter_ns() - began) / 1e6, 4))
+    return times
 
 
 @contextmanager

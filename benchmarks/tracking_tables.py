@@ -92,14 +92,14 @@ def streams() -> str:
     lines = ["| attention over | p50 ms a frame | p90 ms | measurement |", "|---|---|---|---|"]
     for name, of in stats.items():
         lines.append(f"| {name} frames | {of.p50:.3f} | {of.p90:.3f} | {soundness(of)} |")
-    short, long = result["samples_ms"].values()
-    ratios = [np.median(one) / np.median(other) for one, other in zip(long, short, strict=True)]
-    low, middle, high = (100 * (float(ratio) - 1) for ratio in np.percentile(ratios, (25, 50, 75)))
+    short, long = (np.array(samples) for samples in result["samples_ms"].values())
+    changes = 100 * (long / short - 1)
+    low, high = np.percentile(np.median(changes, axis=1), (25, 75))
     lines += [
         "",
-        f"One thread of {result['runtime']}, {len(ratios)} turns of each in alternation, load average "
-        f"{result['load_before'][0]:.1f} before. The longer window changes the median of a turn by {middle:+.1f} % "
-        f"(quartiles of the pairs {low:+.1f} and {high:+.1f} %).",
+        f"One thread of {result['runtime']}; {changes.size} pairs of steps, one next to the other, in {len(changes)} "
+        f"turns; load average {result['load_before'][0]:.1f} before. In the median pair the longer window takes "
+        f"{np.median(changes):+.1f} % (quartiles of the turns' medians {low:+.1f} and {high:+.1f} %).",
         "",
         "| model | frames of a validation clip | PCK@0.1 | PCK@0.2 | firing rate per level |",
         "|---|---|---|---|---|",
