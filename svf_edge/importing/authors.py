@@ -6,7 +6,6 @@ space (`head.pool`), frames normalised by mean and deviation (`frame_offset`). E
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,7 +14,9 @@ import torch
 from torch import Tensor
 
 from svf_edge.errors import BadFile, UnsupportedInput
+from svf_edge.importing.merging import merge_rep_convs
 from svf_edge.importing.reading import ForeignState
+from svf_edge.importing.source import BLOCKS, DOWN, Source
 from svf_edge.model.config import SIZES, ModelConfig, parse_config
 from svf_edge.model.layers import norm_affine
 from svf_edge.model.network import SpikeVideoFormer
@@ -27,8 +28,6 @@ IMAGENET_STD: Final = (0.229, 0.224, 0.225)
 """Of pixels from 0 to 1: what the authors' image and video pipelines subtract and divide by."""
 
 _NORM: Final = ("weight", "bias", "running_mean", "running_var")
-_BLOCKS: Final = (("ConvBlock1_1",), ("ConvBlock1_2",), ("ConvBlock2_1", "ConvBlock2_2"), ("block3",), ("block4",))
-_DOWN: Final = ("downsample1_1", "downsample1_2", "downsample2", "downsample3", "downsample4")
 _PROJECTIONS: Final = {"q_conv": "query", "k_conv": "key", "v_conv": "value"}
 
 
@@ -69,7 +68,7 @@ def import_state(state: ForeignState, choices: Choices) -> Imported:
     Raises `BadFile` naming the first tensor that is missing, of another shape, not finite or without a place, and
     `UnsupportedInput` for choices that do not fit.
     """
-    source = _Source(state)
+    source = Source(state)
     head, head_notes = _head(source, choices)
     config, notes = _config(source, choices, head)
     model = SpikeVideoFormer(parse_config({**config, "rep_conv": True})).eval()
@@ -87,72 +86,17 @@ def import_state(state: ForeignState, choices: Choices) -> Imported:
     return Imported(model.eval(), source.unused(), (*notes, *head_notes))
 
 
-class _Source:
-    """Tensors by the authors' names, with an account of which were used."""
-
-    def __init__(self, state: ForeignState) -> None:
-        self.state = state
-        self.used: set[str] = set()
-
-    def take(self, name: str, *shape: int) -> Tensor:
-        """A finite tensor of `shape`, float32; axes of size 1 at the end may be missing or more."""
-        value = self.find(name)
-        if value is None:
-            raise BadFile(f"tensor '{name}' is missing from the state dict; it is not of this network, or cut short")
-        want = list(shape)
-        while want and want[-1] == 1 and len(want) > 1:
-            want.pop()
-        have = list(value.shape)
-        while len(have) > len(want) and have[-1] == 1:
-            have.pop()
-        if have != want:
-            raise BadFile(f"tensor '{name}' is {list(value.shape)}, {list(shape)} is needed beside the others")
-        if not value.is_floating_point() or not bool(value.isfinite().all()):
-            raise BadFile(f"tensor '{name}' holds values that are not finite numbers ({value.dtype})")
-        self.used.add(name)
-        return value.reshape(shape).float()
-
-    def find(self, name: str) -> Tensor | None:
-        """The tensor called so, inside the network or beside it."""
-        return self.state.tensors.get(name, self.state.others.get(name))
-
-    def count(self, lists: Sequence[str]) -> list[tuple[str, int]]:
-        """(list, index) of every block in `lists`, which must be numbered without a gap."""
-        found = []
-        for name in lists:
-            pattern = re.compile(rf"{name}\.(\d+)\.")
-            places = sorted({int(match[1]) for key in self.state.tensors if (match := pattern.match(key))})
-            if places != list(range(len(places))):
-                raise BadFile(f"the blocks of '{name}' are numbered {places}; one in between is missing")
-            found += [(name, place) for place in places]
-        return found
-
-    def nothing_left_inside(self) -> None:
-        """Raise `BadFile` where a block has a tensor that was not used: its arithmetic would be left out."""
-        inside = re.compile(rf"({'|'.join(_DOWN)}|{'|'.join(name for names in _BLOCKS for name in names)}|lif)\.")
-        for name in self.state.tensors:
-            if inside.match(name) and name not in self.used and not name.endswith("num_batches_tracked"):
-                raise BadFile(
-                    f"tensor '{name}' has no place in the network, so what it does would be left out; only the "
-                    "published blocks and neurons without parameters can be imported"
-                )
-
-    def unused(self) -> tuple[str, ...]:
-        """Names of the tensors that were not used, counters of BatchNorm left out."""
-        names = (*self.state.tensors, *self.state.others)
-        return tuple(name for name in names if name not in self.used and not name.endswith("num_batches_tracked"))
-
-
-def _head(source: _Source, choices: Choices) -> tuple[str | None, tuple[str, ...]]:
+def _head(source: Source, choices: Choices) -> tuple[str | None, tuple[str, ...]]:
     """The name of the linear layer that is the head, None for a new one, and what to say about it."""
     if choices.head is not None and choices.new_head is not None:
         raise UnsupportedInput("--head and --new-head: give one of them")
     if choices.new_head is not None:
         return None, (f"the {choices.new_head} head is new and untrained",)
     name = choices.head or "head"
-    if source.find(f"{name}.weight") is None:
+    weight = source.find(f"{name}.weight")
+    if weight is None or weight.ndim != 2:
         beside = sorted({key.rpartition(".")[0] for key in source.unused() if key.endswith(".weight")} - {""})
-        others = [key for key in beside if not key.startswith((*_DOWN, "ConvBlock", "block"))]
+        others = [key for key in beside if not key.startswith((*DOWN, "ConvBlock", "block"))]
         held = f" (other layers: {', '.join(others[:8])})" if others else ""
         raise UnsupportedInput(
             f"no linear layer is called '{name}'{held}; name the head with --head, or start an untrained one with "
@@ -164,18 +108,18 @@ def _head(source: _Source, choices: Choices) -> tuple[str | None, tuple[str, ...
     return name, tuple(notes)
 
 
-def _config(source: _Source, choices: Choices, head: str | None) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _config(source: Source, choices: Choices, head: str | None) -> tuple[dict[str, Any], tuple[str, ...]]:
     stem = source.find("downsample1_1.encode_conv.weight")
     assert stem is not None  # the state dict was recognised by it
     widths = []
-    for name in _DOWN:
+    for name in DOWN:
         weight = source.find(f"{name}.encode_conv.weight")
         if weight is None or weight.ndim != 4:
             raise BadFile(f"tensor '{name}.encode_conv.weight' is missing or no convolution's")
         widths.append(int(weight.shape[0]))
     embed = tuple(widths[1:])
     size, channels = _size(embed, widths[0], choices.size), int(stem.shape[1])
-    counts = [len(source.count(names)) for names in _BLOCKS]
+    counts = [len(source.count(names)) for names in BLOCKS]
     attention, space_time = _attention(source, choices.space_time)
     entries: dict[str, Any] = {
         "size": size,
@@ -183,11 +127,9 @@ def _config(source: _Source, choices: Choices, head: str | None) -> tuple[dict[s
         "conv_blocks": tuple(counts[:3]),
         "transformer_blocks": tuple(counts[3:]),
         "heads": choices.heads,
-        "conv_ratio": _ratio(
-            source, [f"{n}.{i}.conv1.weight" for names in _BLOCKS[:3] for n, i in source.count(names)]
-        ),
+        "conv_ratio": _ratio(source, [f"{n}.{i}.conv1.weight" for names in BLOCKS[:3] for n, i in source.count(names)]),
         "mlp_ratio": _ratio(
-            source, [f"{n}.{i}.mlp.fc1_conv.weight" for names in _BLOCKS[3:] for n, i in source.count(names)]
+            source, [f"{n}.{i}.mlp.fc1_conv.weight" for names in BLOCKS[3:] for n, i in source.count(names)]
         ),
         "attention": attention,
         "space_time": space_time,
@@ -222,7 +164,7 @@ def _size(embed: tuple[int, ...], first: int, asked: str | None) -> str:
     raise UnsupportedInput(f"widths {widths} are of no published size ({known}); take them with --size custom")
 
 
-def _ratio(source: _Source, names: Sequence[str]) -> int:
+def _ratio(source: Source, names: Sequence[str]) -> int:
     """Outputs of the first tensor in `names` per input; those that differ are refused later, by their shapes."""
     if not names:
         return 4
@@ -232,8 +174,8 @@ def _ratio(source: _Source, names: Sequence[str]) -> int:
     return int(weight.shape[0] // weight.shape[1])
 
 
-def _attention(source: _Source, asked: str | None) -> tuple[str, str]:
-    blocks = [f"{name}.{place}.attn" for names in _BLOCKS[3:] for name, place in source.count(names)]
+def _attention(source: Source, asked: str | None) -> tuple[str, str]:
+    blocks = [f"{name}.{place}.attn" for names in BLOCKS[3:] for name, place in source.count(names)]
     normed = [block for block in blocks if source.find(f"{block}.attn_bn.weight") is not None]
     if normed and len(normed) < len(blocks):
         plain = next(block for block in blocks if block not in normed)
@@ -248,7 +190,7 @@ def _attention(source: _Source, asked: str | None) -> tuple[str, str]:
     return "dot", asked
 
 
-def _weights(source: _Source, config: ModelConfig, head: str | None) -> dict[str, Tensor]:
+def _weights(source: Source, config: ModelConfig, head: str | None) -> dict[str, Tensor]:
     """Our state dict but for the head of another kind; nothing is folded yet."""
     e0, e1, e2, e3 = config.embed
     widths = (e0 // 2, e0, e1, e2, e3)
@@ -295,7 +237,7 @@ def _weights(source: _Source, config: ModelConfig, head: str | None) -> dict[str
             norm(f"{ours}.mlp.{ours_}.norms.0", f"{theirs}.mlp.fc{number}_bn", shape[0])
 
     place, inputs = 0, config.channels
-    for stage, (down, names, width) in enumerate(zip(_DOWN, _BLOCKS, widths, strict=True)):
+    for stage, (down, names, width) in enumerate(zip(DOWN, BLOCKS, widths, strict=True)):
         kernel = 3 if stage else 7
         conv(f"backbone.{place}.conv", f"{down}.encode_conv", (width, inputs, kernel, kernel), bias=True)
         norm(f"backbone.{place}.conv.norms.0", f"{down}.encode_bn", width)
@@ -347,31 +289,3 @@ def _norm_affine(taken: Mapping[str, Tensor], name: str) -> tuple[Tensor, Tensor
     norm = torch.nn.BatchNorm2d(len(taken[f"{name}.weight"]))
     norm.load_state_dict({part: taken[f"{name}.{part}"] for part in _NORM}, strict=False)
     return norm_affine(norm)
-
-
-def merge_rep_convs(model: SpikeVideoFormer) -> SpikeVideoFormer:
-    """`model` with every RepConv as the one 3x3 convolution that it is, all but its last BatchNorm folded.
-
-    Exact, border included: what RepConv pads with is its own answer to zeros, and the merged convolution pads zeros.
-    """
-    from svf_edge.model.blocks import RepConv
-
-    merged = SpikeVideoFormer(parse_config({**model.config.model_dump(), "rep_conv": "merged"}))
-    state = dict(model.state_dict())
-    for name, module in model.named_modules():
-        if not isinstance(module, RepConv):
-            continue
-        enter, enter_bias = (value.double() for value in module.enter.folded())
-        taps = module.depthwise.conv.weight.detach().double()[:, 0]
-        leave = module.leave.conv.weight.detach().double()[:, :, 0, 0]
-        inner = module.leave.norms[0]
-        assert isinstance(inner, torch.nn.BatchNorm2d)
-        gain, shift = norm_affine(inner)
-        weight = torch.einsum("om,muv,mi->oiuv", leave, taps, enter[:, :, 0, 0]) * gain[:, None, None, None]
-        bias = leave @ (taps.sum((1, 2)) * enter_bias) * gain + shift
-        last = {part: state[f"{name}.leave.norms.1.{part}"] for part in (*_NORM, "num_batches_tracked")}
-        state = {key: value for key, value in state.items() if not key.startswith(f"{name}.")}
-        state |= {f"{name}.conv.weight": weight.float(), f"{name}.conv.bias": bias.float()}
-        state |= {f"{name}.norms.0.{part}": value for part, value in last.items()}
-    merged.load_state_dict(state)
-    return merged

@@ -235,6 +235,12 @@ def _rename(old: str, new: str) -> EDIT:
             "'block3.0.attn.q_lif.w' has no place in the network",
         ),
         (lambda s: s.pop("block3.0.attn.attn_bn.weight"), BadFile, "'block3.0.attn.attn_bn' is missing"),
+        (lambda s: s.__setitem__("head.bias", s["head.bias"].to_sparse()), BadFile, "'head.bias' is sparse"),
+        (
+            lambda s: s.__setitem__("head.weight", torch.tensor(1.0)),
+            UnsupportedInput,
+            r"no linear layer is called 'head' \(other layers: head\)",
+        ),
         (
             _rename("ConvBlock2_2.0.bn2.bias", "ConvBlock2_2.1.bn2.bias"),
             BadFile,
