@@ -15,7 +15,7 @@
 #include <new>
 #include <string>
 
-#include "kernels.h"
+#include "svf_cuda.h"
 
 namespace svf {
 namespace {
@@ -34,7 +34,7 @@ constexpr const char* kVersion = "1";
 constexpr const char* kNamespace = "";
 constexpr int kInputs = 3;
 constexpr int kRank = 3;  // without an axis of planes
-constexpr int kMaxLevels = 15;
+constexpr int kWordBits = 32;
 
 const char* plugin_name(bool hamming) { return hamming ? "HammingAttention" : "DotAttention"; }
 
@@ -127,7 +127,8 @@ class AttentionPlugin final : public nvinfer1::IPluginV3,
 
   size_t getWorkspaceSize(const DynamicPluginTensorDesc* inputs, int32_t, const DynamicPluginTensorDesc*,
                           int32_t) const noexcept override {
-    return attention_workspace(shape(inputs[0].max));
+    const svf_attention_params most = parameters(inputs[0].max);
+    return svf_cuda_attention_workspace(&most, 0);
   }
 
   int32_t onShapeChange(const PluginTensorDesc* inputs, int32_t input_count, const PluginTensorDesc*,
@@ -137,13 +138,13 @@ class AttentionPlugin final : public nvinfer1::IPluginV3,
     }
     const Dims& query = inputs[0].dims;
     const int32_t words = (channels_ + kWordBits - 1) / kWordBits;
-    const bool good = has_rank(query.nbDims) && shape(query).levels >= 1 &&
-                      shape(query).levels <= kMaxLevels && query.d[query.nbDims - 1] == words &&
+    const bool good = has_rank(query.nbDims) && parameters(query).levels >= 1 &&
+                      parameters(query).levels <= SVF_MAX_LEVELS && query.d[query.nbDims - 1] == words &&
                       same(query, inputs[1].dims) && same(query, inputs[2].dims);
     if (!good) {
       complain(hamming_, "q, k and v must be words [G, N, " + std::to_string(words) + "] for " +
                              std::to_string(channels_) + " channels, with at most " +
-                             std::to_string(kMaxLevels) + " planes in front");
+                             std::to_string(SVF_MAX_LEVELS) + " planes in front");
       return -1;
     }
     return 0;
@@ -151,12 +152,12 @@ class AttentionPlugin final : public nvinfer1::IPluginV3,
 
   int32_t enqueue(const PluginTensorDesc* inputs, const PluginTensorDesc*, const void* const* sources,
                   void* const* targets, void* workspace, cudaStream_t stream) noexcept override {
-    const cudaError_t status = launch_attention(shape(inputs[0].dims), hamming_, sources[0], sources[1],
-                                                sources[2], targets[0], workspace, stream);
-    if (status != cudaSuccess) {
-      complain(hamming_, cudaGetErrorString(status));
-    }
-    return status == cudaSuccess ? 0 : -1;
+    const svf_attention_params given = parameters(inputs[0].dims);
+    const auto words = [sources](int32_t input) { return static_cast<const int32_t*>(sources[input]); };
+    const svf_status status = svf_cuda_attention(&given, words(0), words(1), words(2),
+                                                 static_cast<int32_t*>(targets[0]), workspace, stream);
+    if (status != SVF_OK) complain(hamming_, svf_cuda_last_error());
+    return status == SVF_OK ? 0 : -1;
   }
 
   nvinfer1::IPluginV3* attachToContext(nvinfer1::IPluginResourceContext*) noexcept override {
@@ -176,10 +177,14 @@ class AttentionPlugin final : public nvinfer1::IPluginV3,
     return equal;
   }
 
-  AttentionShape shape(const Dims& dims) const {
+  svf_attention_params parameters(const Dims& dims) const {
     const int32_t first = dims.nbDims - kRank;
-    return AttentionShape{static_cast<int64_t>(dims.d[first]), static_cast<int64_t>(dims.d[first + 1]),
-                          channels_, heads_, first == 0 ? 1 : static_cast<int32_t>(dims.d[0])};
+    return {static_cast<int32_t>(dims.d[first]),
+            static_cast<int32_t>(dims.d[first + 1]),
+            channels_,
+            heads_,
+            hamming_ ? SVF_HAMMING : SVF_DOT,
+            first == 0 ? 1 : static_cast<int32_t>(dims.d[0])};
   }
 
   const bool hamming_;

@@ -1,8 +1,7 @@
 // Arithmetic of packed attention, one output element at a time: docs/contract.md, "Operators".
 //
 // Every function computes a single word or integer from read-only inputs, so a kernel is "one thread, one
-// element": there is no shared memory and no barrier, hence nothing to race. The functions compile for host
-// and device; tests run them on the host.
+// element": there is no shared memory and no barrier, hence nothing to race.
 //
 // Layouts (L levels, B binary digits of L, G groups, N tokens, C channels, H heads of width d = C / H):
 //   words    [L, G, N, ceil(C / 32)]   packed over channels, one thermometer plane a level: inputs
@@ -11,17 +10,11 @@
 //   output   [G, N, C]                 O = Q' M
 #pragma once
 
-#include <cstdint>
+#include "device.h"
 
-#if defined(__CUDACC__)
-#define SVF_DEVICE __host__ __device__ inline
-#else
-#define SVF_DEVICE inline
-#endif
+#define SVF_BOTH __host__ __device__ inline
 
 namespace svf {
-
-constexpr int kWordBits = 32;
 
 struct AttentionShape {
   int64_t groups;
@@ -30,34 +23,26 @@ struct AttentionShape {
   int32_t heads;
   int32_t levels;
 
-  SVF_DEVICE int32_t words() const { return (channels + kWordBits - 1) / kWordBits; }
-  SVF_DEVICE int64_t blocks() const { return (tokens + kWordBits - 1) / kWordBits; }
-  SVF_DEVICE int32_t width() const { return channels / heads; }
-  SVF_DEVICE int32_t digits() const {
+  SVF_BOTH int32_t words() const { return (channels + kWordBits - 1) / kWordBits; }
+  SVF_BOTH int64_t blocks() const { return (tokens + kWordBits - 1) / kWordBits; }
+  SVF_BOTH int32_t width() const { return channels / heads; }
+  SVF_BOTH int32_t digits() const {
     int32_t count = 1;
     while (levels >> count != 0) {
       ++count;
     }
     return count;
   }
-  SVF_DEVICE int64_t plane() const { return groups * tokens * words(); }
-  SVF_DEVICE int64_t digit_count() const { return groups * blocks() * channels; }
-  SVF_DEVICE int64_t column_count() const { return digits() * digit_count(); }
-  SVF_DEVICE int64_t summary_count() const { return groups * channels * width(); }
-  SVF_DEVICE int64_t output_count() const { return groups * tokens * channels; }
+  SVF_BOTH int64_t plane() const { return groups * tokens * words(); }
+  SVF_BOTH int64_t digit_count() const { return groups * blocks() * channels; }
+  SVF_BOTH int64_t column_count() const { return digits() * digit_count(); }
+  SVF_BOTH int64_t summary_count() const { return groups * channels * width(); }
+  SVF_BOTH int64_t output_count() const { return groups * tokens * channels; }
 };
-
-SVF_DEVICE int popcount(uint32_t word) {
-#if defined(__CUDA_ARCH__)
-  return __popc(word);
-#else
-  return __builtin_popcount(word);
-#endif
-}
 
 // Word `index` of columns. Bits of tokens beyond the last stay zero. In a thermometer code, digit b is set
 // where an odd number of the planes 2^b, 2 * 2^b, 3 * 2^b, ... are.
-SVF_DEVICE uint32_t column_word(AttentionShape shape, const uint32_t* words, int64_t index) {
+__device__ inline uint32_t column_word(AttentionShape shape, const uint32_t* words, int64_t index) {
   const int32_t channel = static_cast<int32_t>(index % shape.channels);
   const int64_t block = index / shape.channels % shape.blocks();
   const int64_t group = index / shape.channels / shape.blocks() % shape.groups;
@@ -79,8 +64,8 @@ SVF_DEVICE uint32_t column_word(AttentionShape shape, const uint32_t* words, int
 // Element `index` of summary. With keys S (dot) it is |K & V|, where pairs of digits a, b count 2^(a + b);
 // with keys 2 S - 1 (Hamming) 2 |K & V| - |V|. Padding tokens have no V, so they count nothing.
 template <bool kHamming>
-SVF_DEVICE int32_t summary_entry(AttentionShape shape, const uint32_t* keys, const uint32_t* values,
-                                 int64_t index) {
+__device__ inline int32_t summary_entry(AttentionShape shape, const uint32_t* keys, const uint32_t* values,
+                                        int64_t index) {
   const int32_t width = shape.width();
   const int32_t column = static_cast<int32_t>(index % width);
   const int32_t key_channel = static_cast<int32_t>(index / width % shape.channels);
@@ -95,10 +80,10 @@ SVF_DEVICE int32_t summary_entry(AttentionShape shape, const uint32_t* keys, con
     for (int32_t b = 0; b < digits; ++b) {
       const uint32_t v = value[b * shape.digit_count() + block * shape.channels];
       for (int32_t a = 0; a < digits; ++a) {
-        both += popcount(key[a * shape.digit_count() + block * shape.channels] & v) << (a + b);
+        both += __popc(key[a * shape.digit_count() + block * shape.channels] & v) << (a + b);
       }
       if (kHamming) {
-        fired += popcount(v) << b;
+        fired += __popc(v) << b;
       }
     }
   }
@@ -107,8 +92,8 @@ SVF_DEVICE int32_t summary_entry(AttentionShape shape, const uint32_t* keys, con
 
 // Element `index` of the output: rows of the summary, times the spikes S of q or, for Hamming, 2 S - 1.
 template <bool kHamming>
-SVF_DEVICE int32_t output_entry(AttentionShape shape, const uint32_t* query, const int32_t* summary,
-                                int64_t index) {
+__device__ inline int32_t output_entry(AttentionShape shape, const uint32_t* query, const int32_t* summary,
+                                       int64_t index) {
   const int32_t width = shape.width();
   const int32_t channel = static_cast<int32_t>(index % shape.channels);
   const int64_t token = index / shape.channels;  // over all groups
