@@ -8,25 +8,38 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from svf_edge.export.ops import checks, library
+from svf_edge.export.ops import checks, cuda, library
 
 HAMMING, DOT = 0, 1  # svf_attention_kind
 _UINT8, _INT8, _INT32 = 0, 1, 2  # svf_type
 
 
-def call(function: str, *arguments: ctypes.Structure | Tensor | int | None) -> None:
-    """Calls an operator of the core on the calling thread. Tensors must be contiguous; None is a null pointer."""
-    passed: list[object] = []
-    for argument in arguments:
-        match argument:
-            case ctypes.Structure():
-                passed.append(ctypes.byref(argument))
-            case Tensor():
-                passed.append(ctypes.c_void_p(argument.data_ptr()))
-            case _:
-                passed.append(argument)
-    if getattr(library.core(), function)(*passed, None):
-        raise ValueError(f"svf: {library.last_error()}")
+_Argument = ctypes.Structure | Tensor | int | None
+
+
+def call(function: str, *arguments: _Argument) -> None:
+    """Calls an operator where its tensors lie: in the core on this thread, or on a GPU, on torch's stream.
+
+    `arguments` are those of `function` in svf_core.h but for prepared weights and threads. Tensors must be contiguous;
+    None is a null pointer.
+    """
+    device = next(argument.device for argument in arguments if isinstance(argument, Tensor))
+    if cuda.takes(device):
+        status, said = cuda.call(function, arguments, device)
+    else:
+        status, said = _call_core(function, arguments)
+    if status:
+        raise ValueError(f"svf: {said}")
+
+
+def _call_core(function: str, arguments: Sequence[_Argument]) -> tuple[int, str]:
+    given = list(arguments)
+    if "conv2d" in function:
+        given.insert(3, None)  # prepared weights, behind the weights
+    if function != "svf_unpack_weights":
+        given.append(None)  # threads
+    status: int = getattr(library.core(), function)(*map(library.passed, given))
+    return status, library.last_error() if status else ""
 
 
 def conv_params(

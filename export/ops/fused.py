@@ -73,7 +73,7 @@ def _conv_lif(
         membranes = None if before is None else before.contiguous()
         stage = _stage(held, added, kept if keep_sum else None, spikes, soft_reset, levels, membranes, after)
         function = "svf_spike_conv2d_lif" if packed else "svf_conv2d_lif"
-        call(function, params, x, weight, None, bias, shift, stage)
+        call(function, params, x, weight, bias, shift, stage)
     return (spikes, kept) if after is None else (spikes, kept, after)
 
 

@@ -8,6 +8,8 @@ import functools
 from collections.abc import Iterator
 from pathlib import Path
 
+from torch import Tensor
+
 from svf_edge.errors import MissingLibrary, UnsupportedInput
 from svf_edge.export.libraries import find_library
 
@@ -66,6 +68,17 @@ class LifStage(ctypes.Structure):
         ("before", ctypes.c_void_p),
         ("after", ctypes.c_void_p),
     ]
+
+
+def passed(argument: ctypes.Structure | Tensor | int | None) -> object:
+    """An argument as ctypes takes it: structs and tensors by their address."""
+    match argument:
+        case ctypes.Structure():
+            return ctypes.byref(argument)
+        case Tensor():
+            return ctypes.c_void_p(argument.data_ptr())
+        case _:
+            return argument
 
 
 @functools.cache

@@ -1,8 +1,8 @@
-"""Registers the operators of namespace `svf` with PyTorch: schemas, CPU kernels through ctypes, shape functions."""
+"""Registers the operators of namespace `svf` with PyTorch: schemas, kernels for CPUs and CUDA GPUs through
+ctypes, shape functions."""
 
 from __future__ import annotations
 
-import ctypes
 import math
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from svf_edge.contract import MAX_LEVELS
-from svf_edge.export.ops import checks, fused, library
+from svf_edge.export.ops import checks, cuda, fused
 from svf_edge.export.ops.calls import DOT, HAMMING, attention_params, call, contiguous, conv_params, lif_params
 from svf_edge.export.ops.checks import Operator
 
@@ -68,7 +68,7 @@ def _spike_conv(dtype: torch.dtype, run: bool) -> Operator:
         if run:
             params = conv_params(x, weight, stride, padding, groups, saturate=dtype == torch.int8)
             x, weight, bias, shift = contiguous(x, weight, bias, shift)
-            call("svf_spike_conv2d", params, x, weight, None, bias, shift, output)
+            call("svf_spike_conv2d", params, x, weight, bias, shift, output)
         return output
 
     return operator
@@ -90,7 +90,7 @@ def _dense_conv(dtype: torch.dtype, run: bool) -> Operator:
             saturate = dtype == torch.int8
             params = conv_params(x, weight, stride, padding, groups, saturate=saturate, zero_point=zero_point)
             x, weight, bias, shift = contiguous(x, weight, bias, shift)
-            call("svf_conv2d", params, x, weight, None, bias, shift, output)
+            call("svf_conv2d", params, x, weight, bias, shift, output)
         return output
 
     return operator
@@ -151,10 +151,7 @@ def _unpack_weights(run: bool) -> Operator:
             raise ValueError(f"{packed.shape[0]} bytes do not hold weights of {bits} bits and shape {list(shape)}")
         output = packed.new_empty(tuple(shape), dtype=torch.int8)
         if run:
-            source = packed.contiguous()
-            pointers = [ctypes.c_void_p(tensor.data_ptr()) for tensor in (source, output)]
-            if library.core().svf_unpack_weights(pointers[0], bits, size, pointers[1]):
-                raise ValueError(f"svf: {library.last_error()}")
+            call("svf_unpack_weights", packed.contiguous(), bits, size, output)
         return output
 
     return operator
@@ -234,5 +231,6 @@ for _name, _arguments in OPERATORS.items():
         for _overload, _implementation in ((_name, _kernel), (f"{_name}.out", _with_outs(_kernel, _names))):
             if _run:
                 _definitions.impl(_overload, _implementation, "CPU")
+                _definitions.impl(_overload, cuda.on_one_device(_implementation), "CUDA")
             else:
                 torch.library.register_fake(f"{NAMESPACE}::{_overload}", _implementation, lib=_definitions)

@@ -38,8 +38,13 @@ svf_status launch_stage(const svf_lif_stage& lif, int frames, int positions, int
 }  // namespace svf
 
 svf_status svf_cuda_lif(const svf_lif_params* params, const int32_t* x, const int32_t* gain,
-                        const int32_t* bias, const int32_t* theta, const int32_t* before, int32_t* after,
-                        int32_t* y, void* stream) {
+                        const int32_t* bias, const int32_t* theta, int32_t* y, void* stream) {
+  return svf_cuda_lif_from(params, x, gain, bias, theta, nullptr, nullptr, y, stream);
+}
+
+svf_status svf_cuda_lif_from(const svf_lif_params* params, const int32_t* x, const int32_t* gain,
+                             const int32_t* bias, const int32_t* theta, const int32_t* before, int32_t* after,
+                             int32_t* y, void* stream) {
   svf::LifArgs args{0, 0, 0, 0, 0, false, x, gain, bias, theta, y, before, after};
   if (svf_status status = svf::check_lif(params, &args)) return status;
   return svf::launch_lif({args, nullptr, nullptr}, stream);

@@ -19,10 +19,12 @@ extern "C" {
 /* Types of the tensors of svf_cuda_lif_carriers, which all hold integers. */
 typedef enum svf_carrier { SVF_CARRIER_INT32 = 0, SVF_CARRIER_FLOAT32 = 1, SVF_CARRIER_INT8 = 2 } svf_carrier;
 
-/* x: int32 [T, positions, C]; y: words [levels, T, positions, ceil(C / 32)]; the rest as svf_lif_from */
+/* As in svf_core.h. */
 SVF_API svf_status svf_cuda_lif(const svf_lif_params* params, const int32_t* x, const int32_t* gain,
-                                const int32_t* bias, const int32_t* theta, const int32_t* before,
-                                int32_t* after, int32_t* y, void* stream);
+                                const int32_t* bias, const int32_t* theta, int32_t* y, void* stream);
+SVF_API svf_status svf_cuda_lif_from(const svf_lif_params* params, const int32_t* x, const int32_t* gain,
+                                     const int32_t* bias, const int32_t* theta, const int32_t* before,
+                                     int32_t* after, int32_t* y, void* stream);
 
 /* A LIF in a graph of carriers, channels first: x [T, C, positions] of x_type, int32 or float32. A float32 x
  * need not be an integer: its floor is read. spikes: [T, C, positions] of spikes_type, float32 or int8, or

@@ -61,11 +61,11 @@ const Api kCuda = {
     },
     [](const svf_lif_params* p, const int32_t* x, const int32_t* gain, const int32_t* bias,
        const int32_t* theta, int32_t* y, const svf_parallel*) {
-      return done(svf_cuda_lif(p, x, gain, bias, theta, nullptr, nullptr, y, nullptr));
+      return done(svf_cuda_lif(p, x, gain, bias, theta, y, nullptr));
     },
     [](const svf_lif_params* p, const int32_t* x, const int32_t* gain, const int32_t* bias,
        const int32_t* theta, const int32_t* before, int32_t* after, int32_t* y, const svf_parallel*) {
-      return done(svf_cuda_lif(p, x, gain, bias, theta, before, after, y, nullptr));
+      return done(svf_cuda_lif_from(p, x, gain, bias, theta, before, after, y, nullptr));
     },
     [](const svf_attention_params* p, const int32_t* q, const int32_t* k, const int32_t* v, int32_t* y,
        const svf_parallel*) {
