@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -45,9 +46,9 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
     return make
 
 
-def check(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def check(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     command = [str(folder / "svf_cuda_check"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, check=False)
 
 
 def found_equal(done: subprocess.CompletedProcess[str]) -> None:
@@ -77,10 +78,10 @@ def test_a_missing_barrier_is_caught(build: Build) -> None:
 
 
 def test_thread_sanitizer(build: Build) -> None:
-    folder = build("-DSVF_SANITIZE=thread")
-    found_equal(check(folder, "1"))
+    folder = build("-DSVF_TSAN=ON")
+    found_equal(check(folder, "4"))
     for site in barriers(build):
-        done = check(folder, "2", "--drop", site)
+        done = check(folder, "6", "--drop", site, TSAN_OPTIONS="halt_on_error=1")
         assert "ThreadSanitizer: data race" in done.stderr, f"without the barrier at {site}: {done.stdout}"
 
 

@@ -60,9 +60,8 @@ const Api kCuda = {
       return done(svf_cuda_conv2d_lif(p, x, weight, bias, shift, lif, w.used, nullptr));
     },
     [](const svf_lif_params* p, const int32_t* x, const int32_t* gain, const int32_t* bias,
-       const int32_t* theta, int32_t* y, const svf_parallel*) {
-      return done(svf_cuda_lif(p, x, gain, bias, theta, y, nullptr));
-    },
+       const int32_t* theta, int32_t* y,
+       const svf_parallel*) { return done(svf_cuda_lif(p, x, gain, bias, theta, y, nullptr)); },
     [](const svf_lif_params* p, const int32_t* x, const int32_t* gain, const int32_t* bias,
        const int32_t* theta, const int32_t* before, int32_t* after, int32_t* y, const svf_parallel*) {
       return done(svf_cuda_lif_from(p, x, gain, bias, theta, before, after, y, nullptr));

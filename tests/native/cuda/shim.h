@@ -1,6 +1,6 @@
 // CUDA's device language on the host, for the kernels of runtimes/native/cuda compiled as C++: a block's
-// threads are fibers, or real threads (SVF_SHIM_THREADS) for ThreadSanitizer. Warps' collectives and tensor
-// cores are emulated, fragments laid out as the PTX ISA document says. Only what the kernels use is here.
+// threads are fibers, which ThreadSanitizer is told of as threads. Warps' collectives and tensor cores are
+// emulated, fragments laid out as the PTX ISA document says. Only what the kernels use is here.
 #pragma once
 
 #include <cmath>
