@@ -23,7 +23,7 @@ from svf_edge.files import write_text
 from svf_edge.model.network import SpikeVideoFormer
 from svf_edge.model_store import load_model
 from svf_edge.runtimes.machine import machine
-from svf_edge.tasks.pose_evaluation import evaluate
+from svf_edge.tasks.evaluation import evaluate
 from svf_edge.training import dataset
 from svf_edge.training_config import TrainConfig
 

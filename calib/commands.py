@@ -14,7 +14,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from svf_edge.calib.calibrate import Calibrated
-    from svf_edge.data.sample import PoseSample
+    from svf_edge.data.sample import Sample
     from svf_edge.model.config import ModelConfig
 
 
@@ -72,7 +72,8 @@ def calibrate(
     from svf_edge.errors import BadFile, UnsupportedInput
     from svf_edge.model_store import load_model, save_model
     from svf_edge.quant import is_quantised
-    from svf_edge.tasks.pose_evaluation import evaluate
+    from svf_edge.tasks.evaluation import evaluate
+    from svf_edge.tasks.registry import TASKS
 
     if (bits is Bits.AUTO) != (budget_kb is not None):
         raise UnsupportedInput("--bits auto and --budget-kb go together: the budget is what the bits are chosen for")
@@ -95,7 +96,9 @@ def calibrate(
             fraction_bits=_fraction(fraction_bits),
             smallest_fraction=fraction_bits == "auto",
             reestimate_norms=norms,
-            accuracy=None if samples is None else lambda m: evaluate(m, samples).metrics["pck@0.2"],
+            accuracy=None
+            if samples is None
+            else lambda m: evaluate(m, samples).metrics[TASKS[config.head.kind].headline],
             advance=advance,
         )
         stages = {"float": model, "quantised": result.model}
@@ -151,17 +154,24 @@ def _fraction(text: str | None) -> int | None:
     return int(text)
 
 
-def _labelled(config: ModelConfig, count: int) -> PoseSample | None:
-    """Unseen synthetic clips with their joints, where the model takes such clips."""
+def _labelled(config: ModelConfig, count: int) -> Sample | None:
+    """Unseen synthetic clips with their labels, where the model takes such clips and has such classes."""
     from svf_edge.data.sample import stack_samples
     from svf_edge.data.skeleton import JOINT_NAMES
-    from svf_edge.data.synthetic import SyntheticPoseDataset
-    from svf_edge.model.config import PoseHead
+    from svf_edge.data.source import SyntheticSource
+    from svf_edge.errors import UnsupportedInput
+    from svf_edge.tasks.registry import make_task
+    from svf_edge.tasks.task import require_labels
 
-    fits = isinstance(config.head, PoseHead) and config.head.joints == len(JOINT_NAMES)
-    if not count or not fits or config.channels != 3 or config.input != "pixels":
+    source = SyntheticSource(motions="classes" if config.head.kind == "classification" else "split")
+    try:
+        require_labels(make_task(config), source, "synthetic clips")
+    except UnsupportedInput:
         return None
-    return stack_samples(SyntheticPoseDataset("val", count, config.frames, config.frame_size))
+    joints = getattr(config.head, "joints", len(JOINT_NAMES))
+    if not count or joints != len(JOINT_NAMES) or config.channels != 3 or config.input != "pixels":
+        return None
+    return stack_samples(source.open("val", config.frames, config.frame_size, clips=count))
 
 
 class _Bars:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from svf_edge.model.config import PoseHead
 from svf_edge.model.network import SpikeVideoFormer
+from svf_edge.tasks.registry import make_task
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,7 @@ def _run(model: SpikeVideoFormer, batch: Tensor) -> tuple[Tensor, dict[str, Tens
     """Log-probabilities `[..., K]` of the answers, and the spikes of every layer as uint8."""
     with kept_spikes(model) as spikes:
         scores = model(batch)
-    head = model.config.head
-    if isinstance(head, PoseHead):
-        scores = scores.unflatten(-1, (head.joints * 2, head.bins))
-    return F.log_softmax(scores, -1), spikes
+    return F.log_softmax(make_task(model.config).distributions(scores), -1), spikes
 
 
 @contextmanager

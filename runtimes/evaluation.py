@@ -1,4 +1,4 @@
-"""Accuracy of a pose model, wherever it runs, on labelled clips."""
+"""Accuracy of a model, wherever it runs, on labelled clips."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ import numpy as np
 from torch import Tensor
 
 from svf_edge.runtimes.base import Progress, Result, no_progress
-from svf_edge.runtimes.evaluation_data import BASELINE_CLIPS, EvaluationClips, load_evaluation, training_clips
+from svf_edge.runtimes.evaluation_data import EvaluationClips, load_evaluation, training_clips
 from svf_edge.runtimes.evaluation_model import open_subject
 from svf_edge.tasks.bootstrap import LEVEL, RESAMPLES
-from svf_edge.tasks.pose_scores import PoseScores, Score, baselines, compare_poses, score_poses
+from svf_edge.tasks.scores import Score, Scores, compare, score
+from svf_edge.tasks.task import Task
 
 
 class EvalReport(Result):
-    """What a model reaches. `baselines` are predictors that look at no frame (`svf_edge.tasks.pose_scores`)."""
+    """What a model reaches. `baselines` are predictions that look at no frame (`Task.baselines`)."""
 
     model: str
     kind: str
@@ -29,10 +30,14 @@ class EvalReport(Result):
     groups: int
     frames: int
     size: tuple[int, int]
-    scores: PoseScores
+    task: str
+    """Kind of the head."""
+    headline: str
+    """The metric that stands for the others."""
+    scores: Scores
     baselines: Mapping[str, Mapping[str, Score]]
     advantage: Mapping[str, Score]
-    """The model's metrics minus those of the "mean pose", paired."""
+    """The model's metrics minus those of the first baseline, paired."""
     baseline_clips: int
     firing_rates: Mapping[str, float]
     """Mean spikes per level of every LIF layer; empty on runtimes that are not asked for their spikes."""
@@ -49,11 +54,12 @@ class EvalReport(Result):
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A report with what its pictures are made of: the clips and the predicted joints `[N, T, 13, 2]`."""
+    """A report with what its pictures are made of: the clips and what was predicted."""
 
     report: EvalReport
     data: EvaluationClips
-    points: Tensor
+    task: Task
+    predicted: Tensor
 
 
 def evaluate_model(
@@ -70,14 +76,16 @@ def evaluate_model(
     """
     progress("opening the model", 0.0)
     with open_subject(model, runtime, threads) as subject:
-        found = load_evaluation(data, clips, subject.frames, subject.size, progress)
+        task = subject.task
+        found = load_evaluation(data, clips, task, subject.camera, progress)
         count = len(found.kinds)
         start = time.perf_counter()
         prediction = subject.predict(found.clips["frames"], lambda done: progress(subject.runtime, done / count))
         seconds = time.perf_counter() - start
-        known = training_clips(subject.frames, subject.size, progress)
+        known = training_clips(found.known, progress)
     progress("intervals", 0.0)
-    guesses = baselines(found.clips, known)
+    guesses = task.baselines(found.clips, known)
+    plainest = next(iter(guesses.values()))
     report = EvalReport(
         model=Path(model).name,
         kind=subject.kind,
@@ -88,15 +96,17 @@ def evaluate_model(
         groups=len(set(found.groups)),
         frames=subject.frames,
         size=subject.size,
-        scores=score_poses(prediction.points, found.clips, found.groups, found.kinds),
+        task=task.config.head.kind,
+        headline=task.headline,
+        scores=score(task, prediction.values, found.clips, found.groups, found.kinds),
         baselines={
-            name: score_poses(guess, found.clips, found.groups, found.kinds).overall for name, guess in guesses.items()
+            name: score(task, guess, found.clips, found.groups, found.kinds).overall for name, guess in guesses.items()
         },
-        advantage=compare_poses(prediction.points, guesses["mean pose"], found.clips, found.groups),
-        baseline_clips=BASELINE_CLIPS,
+        advantage=compare(task, prediction.values, plainest, found.clips, found.groups),
+        baseline_clips=len(known["frames"]),
         firing_rates=prediction.rates,
         interval_level=LEVEL,
         interval_resamples=RESAMPLES,
         seconds=seconds,
     )
-    return Evaluated(report, found, prediction.points)
+    return Evaluated(report, found, task, prediction.values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from svf_edge.runtimes.evaluation import EvalReport
-    from svf_edge.tasks.pose_scores import Score
+    from svf_edge.tasks.scores import Score
 
 
 JsonOption = Annotated[Path | None, typer.Option("--json", help="Also write the result as JSON.", show_default=False)]
@@ -24,14 +24,23 @@ _HEADINGS = {
     "pa_mpjpe_px": "PA-\nMPJPE",
     "pel_mpjpe_px": "PEL-\nMPJPE",
     "jitter_px": "jitter\npx/fr.²",
+    "pck@150mm": "PCK\n@150mm",
+    "pel_mpjpe_mm": "PEL-\nMPJPE",
+    "pa_mpjpe_mm": "PA-\nMPJPE",
+    "jitter_mm": "jitter\nmm/fr.²",
 }
+_SHARES = ("pck", "top", "video_top", "miou", "iou", "pixel", "vc")
+"""How the names of metrics between 0 and 1 begin."""
 
 
 def evaluate(
     model: Annotated[Path, typer.Argument(help="Checkpoint (float or quantised), program, or bundle folder.")],
     data: Annotated[
         str,
-        typer.Option(help="synthetic, real (shipped videos, pseudo-labels), or a COCO key point JSON or its folder."),
+        typer.Option(
+            help="synthetic, real (shipped videos, pseudo-labels), KIND:FOLDER of a data set, or a COCO key point JSON "
+            "or its folder."
+        ),
     ] = "synthetic",
     runtime: Annotated[
         str | None,
@@ -51,12 +60,12 @@ def evaluate(
         Path | None, typer.Option("--json", help="Also write the result as JSON.", show_default=False)
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for overlays and per-joint bars.", show_default=False)
+        Path | None, typer.Option("--output", "-o", help="Folder for pictures.", show_default=False)
     ] = None,
 ) -> None:
-    """Measure a pose model's accuracy: PCK, MPJPE, PA- and PEL-MPJPE, jitter, with 95 % bootstrap intervals.
+    """Measure a model's accuracy by its task (joints, classes, masks), with 95 % bootstrap intervals.
 
-    Beside it stand two guesses that look at no frame. Intervals draw whole clips (whole videos of real ones).
+    Beside it stand guesses that look at no frame. Intervals draw whole clips (whole videos of real ones).
 
     Example: `svf-edge eval runs/tiny/model.safetensors --data real -o runs/tiny/eval`
     """
@@ -80,17 +89,17 @@ def evaluate(
 
 
 def tables(report: EvalReport) -> list[Table]:
-    """The result for people: against the baselines, per kind of clip, per joint."""
+    """The result for people: against the baselines, per kind of clip, per part."""
     from rich.box import SIMPLE_HEAD
     from rich.markup import escape
     from rich.table import Table
 
-    def table(title: str, first: str, caption: str | None = None) -> Table:
+    def table(title: str, first: str, names: Iterable[str], caption: str | None = None) -> Table:
         made = Table(title=title, caption=caption, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
         made.title_style, made.title_justify, made.caption_justify = "bold", "left", "left"
         made.add_column(first, min_width=13)
-        for name in report.scores.overall:
-            made.add_column(_HEADINGS[name], justify="right", no_wrap=True)
+        for name in names:
+            made.add_column(_HEADINGS.get(name, name), justify="right", no_wrap=True)
         return made
 
     notes = [
@@ -99,18 +108,24 @@ def tables(report: EvalReport) -> list[Table]:
     ]
     if report.firing_rate is not None:
         notes.append(f"mean firing rate over layers {report.firing_rate:.3f}")
-    whole = table(escape(f"{report.model} ({report.kind}) on {report.runtime}"), "", escape("\n".join(notes)))
-    rows = {"model": report.scores.overall, **report.baselines, "model - mean pose": report.advantage}
+    whole = table(
+        escape(f"{report.model} ({report.kind}) on {report.runtime}"),
+        "",
+        report.scores.overall,
+        escape("\n".join(notes)),
+    )
+    plainest = next(iter(report.baselines))
+    rows = {"model": report.scores.overall, **report.baselines, f"model - {plainest}": report.advantage}
     for name, scores in rows.items():
         whole.add_row(name, *_cells(scores))
-    kinds = table("By kind of clip", "kind")
+    kinds = table("By kind of clip", "kind", report.scores.overall)
     for kind, scores in report.scores.per_kind.items():
         kinds.add_row(escape(kind), *(_number(name, score.value) for name, score in scores.items()))
-    joints = table("By joint", "joint")
-    per_joint = report.scores.per_joint
-    for joint in next(iter(per_joint.values())):
-        joints.add_row(joint, *(_number(name, per_joint[name][joint]) for name in per_joint))
-    return [whole, kinds, joints]
+    per_part = report.scores.per_part
+    parts = table("By part", "joint" if report.task.startswith("pose") else "class", per_part)
+    for part in next(iter(per_part.values())):
+        parts.add_row(escape(part), *(_number(name, per_part[name][part]) for name in per_part))
+    return [whole, kinds, parts]
 
 
 def _cells(scores: Mapping[str, Score]) -> list[str]:
@@ -126,4 +141,4 @@ def _cells(scores: Mapping[str, Score]) -> list[str]:
 def _number(name: str, value: float | None) -> str:
     if value is None:
         return "-"
-    return f"{value:.3f}" if name.startswith("pck") else f"{value:.1f}"
+    return f"{value:.3f}" if name.startswith(_SHARES) else f"{value:.1f}"

@@ -18,13 +18,15 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from svf_edge.data.events import EventCamera
 from svf_edge.errors import BadFile, SvfError, UnsupportedInput
-from svf_edge.model.config import ModelConfig, PoseHead
+from svf_edge.model.config import ModelConfig, Pose3dHead, PoseHead, SegmentationHead
 from svf_edge.program import Program, load_program
 from svf_edge.runtimes.base import Runtime, Session
 from svf_edge.runtimes.registry import RUNTIMES, find_runtime
-from svf_edge.tasks.decoding import decode
-from svf_edge.tasks.pose_evaluation import Prediction, predict
+from svf_edge.tasks.evaluation import Prediction, predict
+from svf_edge.tasks.registry import make_task
+from svf_edge.tasks.task import Task
 
 if TYPE_CHECKING:
     from svf_edge.export.bundle import Bundle
@@ -41,7 +43,7 @@ Count = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Subject(ABC):
-    """A loaded pose model: what it is, where it runs, the clips it takes, and the meta of its file."""
+    """A loaded model: what it is, where it runs, the clips it takes, and the meta of its file."""
 
     kind: str
     runtime: str
@@ -54,9 +56,30 @@ class Subject(ABC):
         """Height and width of the frames it takes."""
         return self.config.frame_size
 
+    @property
+    def task(self) -> Task:
+        """What it is for, with the names of its classes where the file holds them."""
+        return make_task(self.config, self.meta.get("classes", ()))
+
+    @property
+    def camera(self) -> EventCamera | None:
+        """The event camera that it was trained with, None for one that takes pixels.
+
+        Raises `UnsupportedInput` where the file does not say which.
+        """
+        if self.config.input == "pixels":
+            return None
+        source = self.meta.get("training", {}).get("data", {})
+        if not source.get("events"):
+            raise UnsupportedInput(
+                f"the model takes {self.config.channels} channels of events and does not record a camera that clips "
+                "could be seen with; evaluate one that was trained on simulated events"
+            )
+        return EventCamera.model_validate(source["events"])
+
     @abstractmethod
     def predict(self, frames: Tensor, progress: Count) -> Prediction:
-        """Joints in clips uint8 `[N, T, 3, H, W]`; `progress` is told how many clips are done."""
+        """What it sees in clips uint8 `[N, T, C, H, W]`; `progress` is told how many clips are done."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +87,7 @@ class _Network(Subject):
     model: SpikeVideoFormer
 
     def predict(self, frames: Tensor, progress: Count) -> Prediction:
-        return predict(self.model, frames, progress=progress)
+        return predict(self.model, self.task, frames, progress=progress)
 
 
 @dataclass(frozen=True)
@@ -76,12 +99,14 @@ class _Running(Subject):
     def predict(self, frames: Tensor, progress: Count) -> Prediction:
         (output,) = self.program.outputs
         exponent = self.program.types[output.source].exponent
-        points: list[Tensor] = []
+        task = self.task
+        values: list[Tensor] = []
         fired = dict.fromkeys((lif.name for lif in self.program.lifs), 0) if self.tapped else {}
         for done, clip in enumerate(frames.numpy(), 1):
             result = self.session.run(clip)
-            scores = result.outputs[output.name][:, :, 0, 0]
-            points.append(torch.from_numpy(decode(scores, pose_head(self.config), self.size, exponent).points))
+            scores = result.outputs[output.name]
+            maps = isinstance(self.config.head, SegmentationHead)
+            values.append(task.read(scores if maps else scores[..., 0, 0], exponent))
             for name in fired:
                 fired[name] += int(np.bitwise_count(result.spikes[name].view(np.uint32)).sum())
             progress(done)
@@ -90,18 +115,18 @@ class _Running(Subject):
             name: count / (len(frames) * levels[name] * int(np.prod(self.program.types[name].shape)))
             for name, count in fired.items()
         }
-        return Prediction(torch.stack(points), rates)
+        return Prediction(torch.stack(values), rates)
 
 
 @contextmanager
 def open_subject(path: str | Path, runtime: str | None = None, threads: int = 1) -> Iterator[Subject]:
-    """The pose model at `path`: a float or quantised checkpoint, a program, or a bundle folder.
+    """The model at `path`: a float or quantised checkpoint, a program, or a bundle folder.
 
     `runtime` is the name of a runtime, the start of one ("onnxruntime"), or "torch" for checkpoints, their default; a
     quantised checkpoint on another runtime is frozen, and a program exported, for the time being.
 
-    Raises `BadFile`, `UnsupportedInput` for a runtime that cannot run it or a model without a pose head, and what the
-    exporter and the runtime raise.
+    Raises `BadFile`, `UnsupportedInput` for a runtime that cannot run it or a head of other joints than the clips
+    have, and what the exporter and the runtime raise.
     """
     path = Path(path)
     if path.is_dir():
@@ -119,7 +144,7 @@ def open_subject(path: str | Path, runtime: str | None = None, threads: int = 1)
     from svf_edge.quant import is_quantised
 
     model, meta = load_model(path)
-    _require_pose(model.config, path)
+    _require_joints(model.config, path)
     quantised = is_quantised(model)
     if runtime in (None, TORCH):
         kind = "quantised checkpoint" if quantised else "float checkpoint"
@@ -134,12 +159,6 @@ def open_subject(path: str | Path, runtime: str | None = None, threads: int = 1)
 
     with _on_runtime("quantised checkpoint", freeze(model, meta=meta), runtime, threads) as subject:
         yield subject
-
-
-def pose_head(config: ModelConfig) -> PoseHead:
-    """The pose head of a model that `open_subject` let pass."""
-    assert isinstance(config.head, PoseHead)
-    return config.head
 
 
 def _holds_program(path: Path) -> bool:
@@ -208,21 +227,17 @@ def _config_of(program: Program) -> ModelConfig:
         config = ModelConfig.model_validate(program.meta.get("model"))
     except ValidationError as error:
         raise BadFile(
-            "the program does not record the model it was frozen from, so its output cannot be read as joints; make "
+            "the program does not record the model it was frozen from, so its output cannot be read; make "
             "it again with `svf-edge freeze`"
         ) from error
-    _require_pose(config, "the program")
+    _require_joints(config, "the program")
     return config
 
 
-def _require_pose(config: ModelConfig, where: str | Path) -> None:
+def _require_joints(config: ModelConfig, where: str | Path) -> None:
     from svf_edge.data.skeleton import NUM_JOINTS
 
-    if not isinstance(config.head, PoseHead) or config.head.joints != NUM_JOINTS:
+    if isinstance(config.head, PoseHead | Pose3dHead) and config.head.joints != NUM_JOINTS:
         raise UnsupportedInput(
-            f"{where}: a {config.head.kind} head is not evaluated; give a model of {NUM_JOINTS} joints"
-        )
-    if config.input != "pixels" or config.channels != 3:
-        raise UnsupportedInput(
-            f"{where}: takes {config.channels} channels of {config.input}; evaluation clips are RGB video (3 channels)"
+            f"{where}: a head of {config.head.joints} joints is not evaluated; give a model of {NUM_JOINTS} joints"
         )

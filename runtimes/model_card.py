@@ -13,7 +13,7 @@ from svf_edge.model.network import parameter_count
 from svf_edge.model_store import load_model
 from svf_edge.runtimes.base import Progress, Result, no_progress
 from svf_edge.runtimes.evaluation import EvalReport, evaluate_model
-from svf_edge.tasks.pose_scores import Score
+from svf_edge.tasks.scores import Score
 
 PHOTOGRAPHS_SINCE = 2
 """The first generator version that shows photographs behind people."""
@@ -84,7 +84,7 @@ def _head(card: ModelCard) -> list[str]:
         "",
         f"Generated from `{card.name}.json` by `tools/make_shipped_model.py`; every number comes from that file.",
         "",
-        f"A spiking video transformer that finds {len(report.scores.per_joint['mpjpe_px'])} joints of one person in "
+        f"A spiking video transformer that finds {len(report.scores.per_part['mpjpe_px'])} joints of one person in "
         f"every frame of a clip of {report.frames} RGB frames of {height}x{width} pixels, cropped around the person. "
         f"{card.parameters:,} parameters.",
         "",
@@ -130,7 +130,7 @@ def _accuracy(card: ModelCard) -> list[str]:
 def _joints(card: ModelCard) -> list[str]:
     chosen = {report.data: report for report in reversed(card.evaluations)}
     columns = {
-        f"{data} {name}": report.scores.per_joint[name]
+        f"{data} {name}": report.scores.per_part[name]
         for data, report in sorted(chosen.items(), reverse=True)
         for name in ("pck@0.1", "pck@0.2")
     }
@@ -226,7 +226,7 @@ def _limits(card: ModelCard) -> list[str]:
 
 
 def _worst(report: EvalReport, count: int = 4) -> str:
-    shares = {joint: share for joint, share in report.scores.per_joint["pck@0.2"].items() if share is not None}
+    shares = {joint: share for joint, share in report.scores.per_part["pck@0.2"].items() if share is not None}
     worst = sorted(shares, key=lambda joint: (shares[joint], joint))[:count]
     return ", ".join(f"{joint} ({shares[joint]:.2f})" for joint in worst) + " (PCK@0.2)"
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from svf_edge.data.skeleton import JOINT_NAMES
 from svf_edge.data.source import DataSource, SyntheticSource
 from svf_edge.errors import BadFile, MissingPackage, UnsupportedInput
-from svf_edge.model.config import SIZES, ModelConfig, PoseHead, first_complaint, model_config
+from svf_edge.model.config import SIZES, ModelConfig, Pose3dHead, PoseHead, first_complaint, model_config
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -40,10 +40,10 @@ class Phase(_Frozen):
 
 
 class Distillation(_Frozen):
-    """Learning from another checkpoint's score distributions (Hinton et al. 2015, per joint and axis)."""
+    """Learning from another checkpoint's score distributions (Hinton et al. 2015)."""
 
     teacher: Path
-    """A pose checkpoint (float or quantised) for the same frames, joints and bins."""
+    """A checkpoint (float or quantised) of the same task for the same frames: same joints and bins, or classes."""
     weight: Positive = 1.0
     temperature: Positive = 2.0
 
@@ -153,9 +153,7 @@ class TrainConfig(_Frozen):
     @classmethod
     def _trainable(cls, model: ModelConfig) -> ModelConfig:
         """What the training clips ask of a model."""
-        if not isinstance(model.head, PoseHead):
-            raise ValueError(f"training of a {model.head.kind} head is not supported; use a pose head")
-        if model.head.joints != len(JOINT_NAMES):
+        if isinstance(model.head, PoseHead | Pose3dHead) and model.head.joints != len(JOINT_NAMES):
             raise ValueError(f"head.joints: {model.head.joints}; the training clips have {len(JOINT_NAMES)} joints")
         return model
 

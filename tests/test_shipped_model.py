@@ -17,7 +17,7 @@ from svf_edge.program.freeze import freeze
 from svf_edge.program.ranges import prove
 from svf_edge.program.stream import state_tensors
 from svf_edge.shipped import STREAM_CHECKPOINT
-from svf_edge.tasks.pose_evaluation import evaluate
+from svf_edge.tasks.evaluation import evaluate
 from svf_edge.training_config import TrainConfig, load_train_config, recipe_path
 from tests.models import ADVERSARIAL, adversarial_clip, spikes_of
 

@@ -21,14 +21,14 @@ from svf_edge.calib.batchnorm import reestimate
 from svf_edge.checkpoint import Checkpoint
 from svf_edge.data.sample import stack_samples
 from svf_edge.errors import BadFile, SvfError, UnsupportedInput
-from svf_edge.model.config import PoseHead, model_config
+from svf_edge.model.config import model_config
 from svf_edge.model.network import SpikeVideoFormer
 from svf_edge.model_store import load_model, save_model
 from svf_edge.program.freeze import freeze
 from svf_edge.program.interpret import run
 from svf_edge.program.ranges import prove
-from svf_edge.tasks.pose import inside, simcc_loss
-from svf_edge.training import PoseTraining, dataset, start_model, train
+from svf_edge.tasks.registry import make_task
+from svf_edge.training import TaskTraining, dataset, start_model, train
 from svf_edge.training_config import TrainConfig, load_train_config, recipe_path, recipe_summary, recipes
 from tests.models import float_model, quantised_model, spikes_of
 
@@ -92,15 +92,12 @@ def test_its_record_has_every_epoch_once(finished: Path) -> None:
 def test_the_loss_went_down(finished: Path, config_path: Path) -> None:
     """From the untrained model to the quantised result, on clips that neither has seen."""
     config = load_train_config(config_path)
-    head, size = config.model.head, config.model.frame_size
-    assert isinstance(head, PoseHead)
+    task = make_task(config.model, sigma=config.sigma)
     clips = stack_samples(Subset(dataset("train", 5000, config), range(4900, 5000)))
 
     def loss(model: SpikeVideoFormer) -> float:
         with torch.no_grad():
-            scores = model(clips["frames"])
-        counted = inside(clips["joints"], size)
-        return float(simcc_loss(scores, clips["joints"], counted, head, size, config.sigma))
+            return float(task.loss(model(clips["frames"]), clips))
 
     start = start_model(config)
     reestimate(start, [clips["frames"]])
@@ -167,7 +164,7 @@ def test_an_interrupt_is_raised_and_the_phase_was_named(
     def press(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(PoseTraining, "on_train_epoch_end", press)
+    monkeypatch.setattr(TaskTraining, "on_train_epoch_end", press)
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         train(load_train_config(config_path), tmp_path)
@@ -256,7 +253,8 @@ def test_damaged_checkpoint_headers_are_named(tmp_path: Path, damage: dict[str, 
         (CONFIG.replace("size: tiny", "size: tiny, channels: 1"), "the file: model: channels: 1 of pixels"),
         (CONFIG.replace("size: tiny", "size: tiny, input: events"), "the file: model: channels: 3 of events"),
         (CONFIG.replace("size: tiny", "size: tiny, head: {kind: pose, joints: 17}"), "model: head.joints: 17"),
-        (CONFIG.replace("size: tiny", "size: tiny, head: {kind: classification}"), "model: .*classification head"),
+        (CONFIG.replace("size: tiny", "size: tiny, head: {kind: pose3d, joints: 17}"), "model: head.joints: 17"),
+        (CONFIG.replace("size: tiny", "size: tiny, head: {kind: segmentation, classes: 1}"), "model: .*head.seg.*classes"),
         (CONFIG.replace("size: tiny", "size: tiny, norm_gain: .inf"), "model: norm_gain: .*finite"),
         (CONFIG.replace("0.003", ".inf"), "float_phase.learning_rate: .*finite"),
         (CONFIG + "seed: -1", "seed: "),

@@ -11,13 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from svf_edge.data.sample import stack_samples
+from svf_edge.data.sample import chosen, stack_samples
 from svf_edge.data.shards import Description, write_shards
 from svf_edge.data.synthetic import SyntheticPoseDataset
-from svf_edge.model.config import PoseHead
 from svf_edge.model_store import load_model
-from svf_edge.tasks.pose import inside, simcc_loss
-from svf_edge.tasks.pose_evaluation import evaluate
+from svf_edge.tasks.registry import make_task
+from svf_edge.tasks.evaluation import evaluate
 from svf_edge.training import dataset, start_model
 from svf_edge.training.clips import NewClips
 from svf_edge.training_config import load_train_config
@@ -92,14 +91,12 @@ def test_two_processes_make_one_run_from_shards(tmp_path: Path) -> None:
     ]
 
     # The first step's loss is the mean over both halves of the clips, dealt out in turn.
-    model, head, size = start_model(config), config.model.head, config.model.frame_size
-    assert isinstance(head, PoseHead)
+    model, task = start_model(config), make_task(config.model, sigma=config.sigma)
     clips = stack_samples(dataset("train", 8, config))
     halves = []
-    for half in (slice(0, None, 2), slice(1, None, 2)):
-        joints = clips["joints"][half]
-        scores = model(clips["frames"][half])
-        halves.append(simcc_loss(scores, joints, inside(joints, size), head, size, config.sigma))
+    for first in (0, 1):
+        half = chosen(clips, torch.arange(first, 8, 2))
+        halves.append(task.loss(model(half["frames"]), half))
     assert rows[0]["loss/pose"] == pytest.approx(float(torch.stack(halves).mean().detach()), rel=1e-4)
 
     # The last epoch's metrics, put together from two processes, are those of the result on all clips.

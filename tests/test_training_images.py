@@ -12,7 +12,7 @@ from svf_edge.errors import BadFile
 from svf_edge.model.config import model_config
 from svf_edge.model_store import load_model
 from svf_edge.quant import is_quantised
-from svf_edge.training import PoseTraining, train
+from svf_edge.training import TaskTraining, train
 from svf_edge.training.clips import NewClips
 from svf_edge.training.run import stages
 from svf_edge.training_config import Phase, PhaseName, TrainConfig, load_train_config
@@ -43,13 +43,13 @@ def configuration(folder: Path, *changes: str) -> TrainConfig:
 def first_weights(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, torch.Tensor]]:
     """Filled with the weights that every phase starts from, by phase."""
     seen: dict[str, dict[str, torch.Tensor]] = {}
-    plain = PoseTraining.on_train_epoch_start
+    plain = TaskTraining.on_train_epoch_start
 
-    def keep(self: PoseTraining) -> None:
+    def keep(self: TaskTraining) -> None:
         seen.setdefault(self.name, {name: tensor.clone() for name, tensor in self.model.state_dict().items()})
         plain(self)
 
-    monkeypatch.setattr(PoseTraining, "on_train_epoch_start", keep)
+    monkeypatch.setattr(TaskTraining, "on_train_epoch_start", keep)
     return seen
 
 

@@ -8,29 +8,36 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from svf_edge.data.sample import stack_samples
+from svf_edge.data.sample import Sample, stack_samples
 from svf_edge.errors import BadFile, SvfError, UnsupportedInput
-from svf_edge.model.config import PoseHead, model_config
+from svf_edge.model.config import model_config
 from svf_edge.model.network import SpikeVideoFormer, tracked_rates
 from svf_edge.model_store import save_model
-from svf_edge.tasks.pose import simcc_targets
+from svf_edge.tasks.registry import make_task
+from svf_edge.tasks.simcc import bin_targets
 from svf_edge.training import dataset
 from svf_edge.training.start import HIGHEST, LOWEST, first_model, make_alive
-from svf_edge.training.task import moving_average
-from svf_edge.training.terms import DistillationTerm, PoseTerm, RateTerm, Step
+from svf_edge.training.module import moving_average
+from svf_edge.training.terms import DistillationTerm, RateTerm, Step, TaskTerm
 from svf_edge.training_config import Distillation, load_train_config, recipe_path
 from tests.models import float_model, quantised_model, random_clips
 
 CONFIG = model_config("tiny", frames=2, frame_size=(32, 32))
+TASK = make_task(CONFIG)
 
 
 def step(rates: dict[str, float] | None = None, progress: float = 1.0, **tensors: Tensor) -> Step:
-    frames = random_clips(CONFIG, 2, 0)
-    empty = torch.zeros(2, 2, 13, 2)
+    clips: Sample = {
+        "frames": tensors.get("frames", random_clips(CONFIG, 2, 0)),
+        "joints": tensors.get("joints", torch.zeros(2, 2, 13, 2)),
+        "visible": torch.ones(2, 2, 13, dtype=torch.bool),
+        "joints3d": torch.zeros(2, 2, 13, 3),
+        "label": torch.zeros(2, dtype=torch.int64),
+        "mask": torch.zeros(2, 2, 32, 32, dtype=torch.uint8),
+    }
     return Step(
         SpikeVideoFormer(CONFIG),
-        tensors.get("frames", frames),
-        tensors.get("joints", empty),
+        clips,
         tensors.get("scores", torch.zeros(2, 2, 13 * 2 * 64)),
         {name: torch.tensor(rate) for name, rate in (rates or {}).items()},
         progress,
@@ -59,7 +66,7 @@ def test_distillation_pulls_the_student_to_the_teacher(tmp_path: Path) -> None:
     teacher = quantised_model(CONFIG, seed=1)
     save_model(teacher, tmp_path / "teacher.safetensors", {})
     settings = Distillation(teacher=tmp_path / "teacher.safetensors", weight=0.5, temperature=3.0)
-    term = DistillationTerm(settings, CONFIG)
+    term = DistillationTerm(settings, TASK)
     frames = random_clips(CONFIG, 2, 0)
     with torch.no_grad():
         taught = teacher(frames)
@@ -83,30 +90,29 @@ def test_distillation_pulls_the_student_to_the_teacher(tmp_path: Path) -> None:
     [
         (model_config("tiny", frames=2, frame_size=(48, 48)), r"frame_size \(48, 48\), the student \(32, 32\)"),
         (model_config("tiny", frames=2, frame_size=(32, 32), head={"kind": "pose", "bins": 32}), "head.bins 32"),
-        (model_config("tiny", frames=2, frame_size=(32, 32), head={"kind": "classification"}), "head.joints None"),
+        (model_config("tiny", frames=2, frame_size=(32, 32), head={"kind": "classification"}), "head.kind classif"),
     ],
 )
 def test_a_teacher_of_another_kind_is_named(tmp_path: Path, teacher: object, words: str) -> None:
     path = tmp_path / "teacher.safetensors"
     save_model(float_model(teacher), path, {})  # type: ignore[arg-type]
     with pytest.raises(BadFile, match=f"{path}: .*{words}"):
-        DistillationTerm(Distillation(teacher=path), CONFIG)
+        DistillationTerm(Distillation(teacher=path), TASK)
 
 
 def test_unknown_joints_cost_nothing() -> None:
-    """What the training step makes of NaN labels: outside the frame, so not counted."""
-    assert isinstance(CONFIG.head, PoseHead)
     joints = torch.full((2, 2, 13, 2), torch.nan)
     joints[..., 0, :] = 10.0
-    term = PoseTerm(CONFIG.head, CONFIG.frame_size, 1.5)
+    term = TaskTerm(TASK)
+    assert term.name == "pose"
     scores = torch.zeros(2, 2, 13 * 2 * 64, requires_grad=True)
-    loss = term(step(joints=joints.nan_to_num(-1.0), scores=scores))
+    loss = term(step(joints=joints, scores=scores))
     assert float(loss.detach()) == pytest.approx(float(torch.tensor(64.0).log()), rel=1e-4)
     loss.backward()
     assert scores.grad is not None
     grad = scores.grad.unflatten(-1, (13, 2, 64))
     assert grad.isfinite().all() and grad[..., 1:, :, :].eq(0).all()
-    target = simcc_targets(joints[..., :1, :], CONFIG.frame_size, 64, 1.5)
+    target = bin_targets(joints[..., :1, :] * 64 / 32, 64, 1.5)
     torch.testing.assert_close(grad[..., :1, :, :], (1 / 64 - target) / (2 * 2 * 2))
 
 
@@ -145,7 +151,7 @@ def test_clips_without_labels_are_named() -> None:
     clips = stack_samples(dataset("train", 2, config))
     first_model(config, clips)
     clips["joints"].fill_(-1000.0)
-    with pytest.raises(UnsupportedInput, match=r"pose-tiny: no joint is labelled .* first 2 training clips"):
+    with pytest.raises(UnsupportedInput, match=r"pose-tiny: nothing in the first 2 training clips is labelled .*'joints'"):
         first_model(config, clips)
 
 

@@ -18,9 +18,8 @@ from pathlib import Path
 import torch
 from rich.progress import track
 
-from svf_edge.data.sample import PoseSample, stack_samples
+from svf_edge.data.sample import Sample, stack_samples
 from svf_edge.files import write_text
-from svf_edge.model.config import PoseHead
 from svf_edge.model_store import load_model, save_model
 from svf_edge.program.freeze import freeze
 from svf_edge.program.interpret import run
@@ -29,22 +28,22 @@ from svf_edge.program.ranges import prove
 from svf_edge.program.store import save_program
 from svf_edge.runtimes.commands import progress_bar
 from svf_edge.runtimes.model_card import ModelCard, float_parameters, measure, render
-from svf_edge.tasks.decoding import decode
-from svf_edge.tasks.pose_evaluation import evaluate
-from svf_edge.tasks.pose_metrics import mean_pose, pose_metrics
+from svf_edge.tasks.evaluation import evaluate
+from svf_edge.tasks.registry import make_task
+from svf_edge.tasks.task import Task
 from svf_edge.training import dataset
 from svf_edge.training_config import TrainConfig
 
 
-def integer_metrics(program: Program, clips: PoseSample, head: PoseHead) -> dict[str, float]:
+def integer_metrics(program: Program, clips: Sample, task: Task) -> dict[str, float]:
     """Metrics of the integer program under the reference interpreter."""
-    points = []
+    joints = []
     (output,) = program.outputs
     exponent = program.types[output.source].exponent
     for frames in track(clips["frames"], "integer program"):
         scores = run(program, frames.numpy()).outputs[output.name][:, :, 0, 0]
-        points.append(torch.from_numpy(decode(scores, head, program.frames.shape[2:], exponent).points))
-    return pose_metrics(torch.stack(points), clips["joints"], clips["visible"])
+        joints.append(task.read(scores, exponent))
+    return task.metrics(torch.stack(joints), clips)
 
 
 def main(folder: Path, target: Path) -> None:
@@ -53,10 +52,10 @@ def main(folder: Path, target: Path) -> None:
     model, meta = load_model(folder / "model.safetensors")
     float_model, _ = load_model(folder / "float.safetensors")
     config = TrainConfig.model_validate(meta["training"])
-    assert isinstance(config.model.head, PoseHead)
+    task = make_task(config.model)
     clips = stack_samples(dataset("val", config.validation_clips, config))
     known = stack_samples(dataset("train", config.validation_clips, config))
-    guess = mean_pose(known["joints"], known["visible"]).expand_as(clips["joints"])
+    guess = task.baselines(clips, known)["mean pose"]
     program = freeze(model)
     prove(program, "float32")
     result = evaluate(model, clips, config.batch_size)
@@ -64,8 +63,8 @@ def main(folder: Path, target: Path) -> None:
         "float": evaluate(float_model, clips, config.batch_size).metrics,
         "metrics": result.metrics,
         "firing_rates": result.rates,
-        "integer_program": integer_metrics(program, clips, config.model.head),
-        "mean_pose": pose_metrics(guess, clips["joints"], clips["visible"]),
+        "integer_program": integer_metrics(program, clips, task),
+        "mean_pose": task.metrics(guess, clips),
         "validation": f"{len(clips['frames'])} synthetic clips of motions that training never shows",
     }
     save_model(model, target / f"{config.name}.safetensors", meta)

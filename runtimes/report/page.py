@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from svf_edge.errors import MissingPackage, UnsupportedInput
 from svf_edge.files import atomic_write, write_text
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import jinja2
 
     from svf_edge.export.bundle import Bundle
-    from svf_edge.tasks.decoding import Pose2d
+    from svf_edge.tasks.decoding import Read
 
 _VERDICTS = {
     True: ("pass", "Same spikes on every runtime that ran"),
@@ -163,35 +163,36 @@ def _figures(parity: ParityReport, bench: BenchReport, counts: Counts) -> list[t
 
 
 def _frames(bundle: Bundle) -> list[tuple[str, str]]:
-    """Golden clips, with the pose their outputs stand for where the model has a pose head."""
-    from svf_edge.data.skeleton import SKELETON
-
+    """Golden clips, with what their outputs stand for where the model's head is known."""
     pictures = []
     for entry in bundle.manifest.golden[:3]:
         clip, outputs = bundle.golden(entry.name)
-        pictures.append((entry.name, plots.frames_image(clip, _pose(bundle, outputs), SKELETON)))
+        pictures.append((entry.name, plots.frames_image(clip, _read(bundle, outputs), _classes(bundle))))
     return pictures
 
 
-def _pose(bundle: Bundle, outputs: Mapping[str, Any]) -> Pose2d | None:
-    """The pose where the model's meta, which may hold anything, describes a pose head that fits the output."""
-    from svf_edge.model.config import PoseHead
-    from svf_edge.tasks.decoding import decode
+def _read(bundle: Bundle, outputs: Mapping[str, Any]) -> Read | None:
+    """What the output stands for, where the model's meta, which may hold anything, describes a head that fits it."""
+    from svf_edge.model.config import AnyHead, Head
+    from svf_edge.tasks.decoding import read
 
     model = bundle.manifest.model.get("model")
     described = model.get("head") if isinstance(model, Mapping) else None
-    if not isinstance(described, Mapping) or described.get("kind") != "pose":
-        return None
     try:
-        head = PoseHead.model_validate(described)
+        head: AnyHead = TypeAdapter(Head).validate_python(described)
     except ValidationError:
         return None
     spec = bundle.manifest.outputs[0]
-    scores = outputs[spec.name].reshape(spec.shape[0], -1)
-    if scores.shape[1] != head.joints * 2 * head.bins:
+    if spec.shape[1] != head.scores or (head.kind != "segmentation" and spec.shape[2:] != (1, 1)):
         return None
     _steps, _channels, height, width = bundle.manifest.frames.shape
-    return decode(scores, head, (height, width), spec.exponent)
+    return read(outputs[spec.name].reshape(spec.shape), head, (height, width), spec.exponent)
+
+
+def _classes(bundle: Bundle) -> tuple[str, ...]:
+    """The names of the model's classes, where its meta holds them."""
+    names = bundle.manifest.model.get("classes")
+    return tuple(map(str, names)) if isinstance(names, Sequence) and not isinstance(names, str) else ()
 
 
 def _card(meta: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -13,12 +13,14 @@ import numpy as np
 
 from svf_edge.errors import MissingPackage
 from svf_edge.runtimes.base import Clip
+from svf_edge.tasks.decoding import Pose2d
+from svf_edge.tasks.drawing import draw_mask, draw_skeleton, draw_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from svf_edge.tasks.decoding import Pose2d
+    from svf_edge.tasks.decoding import Read
 
 INK = "#1f2933"
 FAINT = "#9aa5b1"
@@ -77,8 +79,8 @@ def rates_plot(rates: Mapping[str, float]) -> str:
         return _svg(figure)
 
 
-def frames_image(clip: Clip, pose: Pose2d | None, edges: Sequence[tuple[int, int]]) -> str:
-    """Frames uint8 `[T, C, H, W]` side by side with the pose drawn on them, as a PNG in a data URI."""
+def frames_image(clip: Clip, seen: Read | None, classes: Sequence[str] = ()) -> str:
+    """Frames uint8 `[T, C, H, W]` side by side with what was seen in them, as a PNG in a data URI."""
     steps, channels, height, width = clip.shape
     shown = np.linspace(0, steps - 1, min(steps, 8)).round().astype(int)
     columns = min(len(shown), 4)
@@ -90,8 +92,8 @@ def frames_image(clip: Clip, pose: Pose2d | None, edges: Sequence[tuple[int, int
             image = clip[step].transpose(1, 2, 0) if channels == 3 else clip[step].max(0)
             axis.imshow(image, extent=(0, width, height, 0), interpolation="nearest", cmap="gray")
             axis.text(1, 1, f"t={step}", va="top", color="white", fontsize=8, backgroundcolor="#00000080")
-            if pose is not None:
-                _draw(axis, pose.points[step], pose.confidence[step], edges)
+            if seen is not None:
+                _draw(axis, seen, int(step), classes)
             axis.set(xlim=(0, width), ylim=(height, 0))
         figure.tight_layout(pad=0.2)
         data = io.BytesIO()
@@ -99,11 +101,15 @@ def frames_image(clip: Clip, pose: Pose2d | None, edges: Sequence[tuple[int, int
     return "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()
 
 
-def _draw(axis: Axes, points: Any, confidence: Any, edges: Sequence[tuple[int, int]]) -> None:
-    for start, end in edges:
-        sure = float(min(confidence[start], confidence[end]))
-        axis.plot(*points[[start, end]].T, color="#ffd43b", lw=1.8, alpha=0.25 + 0.75 * sure, solid_capstyle="round")
-    axis.scatter(points[:, 0], points[:, 1], s=14, color=WARM, edgecolors="white", linewidths=0.6, zorder=3)
+def _draw(axis: Axes, seen: Read, step: int, classes: Sequence[str]) -> None:
+    """A pose, the classes of pixels, or the best class; 3-D joints have no place in the picture."""
+    if isinstance(seen, Pose2d):
+        draw_skeleton(axis, seen.points[step], confidence=seen.confidence[step])
+    elif seen.dtype == np.uint8:
+        draw_mask(axis, seen[step])
+    elif seen.ndim == 1:
+        best = int(seen.argmax())
+        draw_text(axis, f"{classes[best] if best < len(classes) else f'class {best}'} {seen[best]:.0%}")
 
 
 @contextmanager

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from svf_edge.data.sample import PoseSample
+from svf_edge.data.sample import UNKNOWN_PIXEL, Sample
 from svf_edge.data.skeleton import FLIP_ORDER
 
 _ORDER = list(FLIP_ORDER)
 
 
-def augment(clip: PoseSample, rng: np.random.Generator) -> PoseSample:
+def augment(clip: Sample, rng: np.random.Generator) -> Sample:
     """A random variation of `clip`; the same generator state gives the same one. The clip is left as it was."""
     if rng.random() < 0.5:
         clip = mirrored(clip)
@@ -29,33 +29,35 @@ def augment(clip: PoseSample, rng: np.random.Generator) -> PoseSample:
     return recoloured(clip, gain.astype(np.float32), float(rng.uniform(0.75, 1.25)), float(rng.uniform(0.5, 1.3)))
 
 
-def mirrored(clip: PoseSample) -> PoseSample:
+def mirrored(clip: Sample) -> Sample:
     """Left and right exchanged, in the picture and among the joints."""
     width = clip["frames"].shape[-1]
     joints, joints3d = clip["joints"][:, _ORDER].clone(), clip["joints3d"][:, _ORDER].clone()
     joints[..., 0] = width - joints[..., 0]
     joints3d[..., 0] *= -1
-    return PoseSample(
-        frames=clip["frames"].flip(-1),
-        joints=joints,
-        visible=clip["visible"][:, _ORDER],
-        joints3d=joints3d,
-        motion=clip["motion"],
-    )
+    return {
+        **clip,
+        "frames": clip["frames"].flip(-1),
+        "joints": joints,
+        "visible": clip["visible"][:, _ORDER],
+        "joints3d": joints3d,
+        "mask": clip["mask"].flip(-1),
+    }
 
 
-def reversed_in_time(clip: PoseSample) -> PoseSample:
-    """Played backwards. The motion keeps its name."""
-    return PoseSample(
-        frames=clip["frames"].flip(0),
-        joints=clip["joints"].flip(0),
-        visible=clip["visible"].flip(0),
-        joints3d=clip["joints3d"].flip(0),
-        motion=clip["motion"],
-    )
+def reversed_in_time(clip: Sample) -> Sample:
+    """Played backwards. The class stays."""
+    return {
+        **clip,
+        "frames": clip["frames"].flip(0),
+        "joints": clip["joints"].flip(0),
+        "visible": clip["visible"].flip(0),
+        "joints3d": clip["joints3d"].flip(0),
+        "mask": clip["mask"].flip(0),
+    }
 
 
-def moved(clip: PoseSample, angle: float, scale: float, shift: tuple[float, float]) -> PoseSample:
+def moved(clip: Sample, angle: float, scale: float, shift: tuple[float, float]) -> Sample:
     """Turned clockwise by `angle` (radians) and scaled about the centre, then shifted (pixels).
 
     What comes in from outside repeats the border. 3-D joints turn about the optical axis.
@@ -73,29 +75,27 @@ def moved(clip: PoseSample, angle: float, scale: float, shift: tuple[float, floa
     joints3d = clip["joints3d"].clone()
     joints3d[..., :2] = joints3d[..., :2] @ turn.T
     shown = ((joints >= 0) & (joints < 2 * half)).all(dim=-1)
-    return PoseSample(
-        frames=_to_bytes(frames),
-        joints=joints,
-        visible=clip["visible"] & shown,
-        joints3d=joints3d,
-        motion=clip["motion"],
-    )
+    # Beyond the border a picture repeats, a label is unknown: 0 is what grid_sample puts there.
+    known = clip["mask"].float()[:, None] - UNKNOWN_PIXEL
+    mask = grid_sample(known, grid, "nearest", "zeros", align_corners=False)[:, 0] + UNKNOWN_PIXEL
+    return {
+        **clip,
+        "frames": _to_bytes(frames),
+        "joints": joints,
+        "visible": clip["visible"] & shown,
+        "joints3d": joints3d,
+        "mask": _to_bytes(mask),
+    }
 
 
-def recoloured(clip: PoseSample, gain: np.ndarray, contrast: float, saturation: float) -> PoseSample:
+def recoloured(clip: Sample, gain: np.ndarray, contrast: float, saturation: float) -> Sample:
     """Every colour channel multiplied by `gain` [3]; contrast about the mean, saturation about grey (1: as is)."""
     frames = clip["frames"].float()
     grey = frames.mean(dim=1, keepdim=True)
     frames = grey + (frames - grey) * saturation
     middle = grey.mean()
     frames = (middle + (frames - middle) * contrast) * torch.from_numpy(gain)[:, None, None]
-    return PoseSample(
-        frames=_to_bytes(frames),
-        joints=clip["joints"],
-        visible=clip["visible"],
-        joints3d=clip["joints3d"],
-        motion=clip["motion"],
-    )
+    return {**clip, "frames": _to_bytes(frames)}
 
 
 def _to_bytes(frames: Tensor) -> Tensor:

@@ -22,13 +22,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 from torch.utils.data import Dataset
 
 from svf_edge.data.augment import augment
-from svf_edge.data.sample import PoseSample
+from svf_edge.data.sample import Sample
 from svf_edge.data.skeleton import NUM_JOINTS
-from svf_edge.data.synthetic import GENERATOR_VERSION, Clip, SyntheticPoseDataset
+from svf_edge.data.synthetic import GENERATOR_VERSION, Clip, Motions, SyntheticPoseDataset
 from svf_edge.errors import BadFile, UnsupportedInput
 from svf_edge.files import atomic_write, write_text
 
-FORMAT_VERSION: Final[int] = 1
+FORMAT_VERSION: Final[int] = 2
 IDENTITY: Final[str] = "identity.json"
 
 
@@ -43,6 +43,7 @@ class Identity:
     width: int
     seed: int
     clips_per_file: int
+    motions: Motions = "split"
     generator: int = GENERATOR_VERSION
     format: int = FORMAT_VERSION
 
@@ -64,20 +65,23 @@ class Identity:
             ("joints", "<f4", (t, NUM_JOINTS, 2)),
             ("visible", "?", (t, NUM_JOINTS)),
             ("joints3d", "<f4", (t, NUM_JOINTS, 3)),
-            ("motion", "<i8", ()),
+            ("label", "<i8", ()),
+            ("mask", "u1", (t, h, w)),
             ("check", "<u4", ()),
         ]
         return np.dtype(fields)
 
     def data(self) -> SyntheticPoseDataset:
         """The clips, rendered anew."""
-        return SyntheticPoseDataset(self.split, self.length, self.frames, (self.height, self.width), self.seed)
+        return SyntheticPoseDataset(
+            self.split, self.length, self.frames, (self.height, self.width), self.seed, self.motions
+        )
 
     def checksum(self, clip: Clip, index: int) -> int:
         """CRC-32 of `clip` as the clip `index` of this cache."""
-        source = [self.split, self.seed, self.generator, index, clip.motion]
+        source = [self.split, self.seed, self.generator, index, self.motions, clip.label]
         value = zlib.crc32(json.dumps(source).encode())
-        for part in (clip.frames, clip.joints, clip.visible, clip.joints3d):
+        for part in (clip.frames, clip.joints, clip.visible, clip.joints3d, clip.mask):
             value = zlib.crc32(part.tobytes(), value)
         return value
 
@@ -95,7 +99,7 @@ def render_cache(
             f"a cache needs at least 1 clip a file and 1 process, not {clips_per_file} clips and {processes} processes"
         )
     folder = Path(folder)
-    identity = Identity(data.split, data.length, data.frames, *data.size, data.seed, clips_per_file)
+    identity = Identity(data.split, data.length, data.frames, *data.size, data.seed, clips_per_file, data.kind)
     _claim(folder, identity)
     for left_over in folder.glob(".clips-*.npy"):  # of a killed process
         left_over.unlink()
@@ -113,7 +117,7 @@ def render_cache(
     return folder
 
 
-class CachedPoseDataset(Dataset[PoseSample]):
+class CachedPoseDataset(Dataset[Sample]):
     """The clips of a cache, `passes` times over, each pass in another order if there are several.
 
     With `vary`, every clip of every pass is a random variation that depends on (`seed`, item) alone. Raises BadFile,
@@ -139,7 +143,7 @@ class CachedPoseDataset(Dataset[PoseSample]):
     def __len__(self) -> int:
         return self.passes * self.identity.length
 
-    def __getitem__(self, item: int) -> PoseSample:
+    def __getitem__(self, item: int) -> Sample:
         if not 0 <= item < len(self):
             raise IndexError(item)
         turn, place = divmod(item, self.identity.length)
@@ -154,7 +158,7 @@ class CachedPoseDataset(Dataset[PoseSample]):
             self._order = turn, np.random.default_rng([self.seed, turn]).permutation(self.identity.length)
         return self._order[1]
 
-    def _read(self, index: int) -> PoseSample:
+    def _read(self, index: int) -> Sample:
         file, place = divmod(index, self.identity.clips_per_file)
         if file not in self._files:
             self._files[file] = _open(self.folder, self.identity, file)
@@ -164,7 +168,8 @@ class CachedPoseDataset(Dataset[PoseSample]):
             joints=np.array(stored["joints"]),
             visible=np.array(stored["visible"]),
             joints3d=np.array(stored["joints3d"]),
-            motion=int(stored["motion"]),
+            label=int(stored["label"]),
+            mask=np.array(stored["mask"]),
         )
         if self.identity.checksum(clip, index) != stored["check"]:
             raise BadFile(
@@ -200,7 +205,7 @@ def _read_identity(folder: Path) -> Identity:
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
         identity = Identity(**entries)
-        numbers = [value for name, value in asdict(identity).items() if name != "split"]
+        numbers = [value for name, value in asdict(identity).items() if name not in ("split", "motions")]
         if not all(type(number) is int for number in numbers) or min(identity.length, identity.clips_per_file) < 1:
             raise ValueError("numbers out of range")
     except (OSError, ValueError, TypeError) as error:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 
 from svf_edge.data.formats.clips import SPLITS, FormatDataset
-from svf_edge.data.sample import PoseSample
+from svf_edge.data.sample import Sample
 from svf_edge.data.source import DataSource
 from svf_edge.errors import BadFile, UnsupportedInput
 
@@ -76,7 +76,7 @@ def check(source: DataSource, frames: int, size: tuple[int, int]) -> list[SplitR
     return [check_split(source, split, frames, size) for split in SPLITS]
 
 
-def _add(report: SplitReport, sample: PoseSample, source: DataSource, frames: int, size: tuple[int, int]) -> None:
+def _add(report: SplitReport, sample: Sample, source: DataSource, frames: int, size: tuple[int, int]) -> None:
     shape = (frames, source.channels, *size)
     if sample["frames"].shape != shape:
         raise UnsupportedInput(f"a clip has frames {list(sample['frames'].shape)}, {list(shape)} was asked for")

@@ -17,7 +17,7 @@ from svf_edge.errors import UnsupportedInput
 if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
-    from svf_edge.data.sample import PoseSample
+    from svf_edge.data.sample import Sample
 
 _HELP: Final = """Look at data sets and write them.
 
@@ -160,7 +160,7 @@ def write(
     )
 
 
-def _write(layout: Layout, clips: Dataset[PoseSample], folder: Path) -> None:
+def _write(layout: Layout, clips: Dataset[Sample], folder: Path) -> None:
     if layout in ("coco", "coco-images"):
         from svf_edge.data.formats.coco import write_coco
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch.utils.data import Dataset
 
-from svf_edge.data.sample import PoseSample
+from svf_edge.data.sample import Sample, stretch
 from svf_edge.errors import UnsupportedInput
 
 Frames = NDArray[np.uint8]
@@ -94,29 +94,23 @@ def simulate_events(frames: Frames, camera: EventCamera, rng: np.random.Generato
     return counts.reshape(len(counts), camera.channels, *level.shape[1:])
 
 
-class EventClips(Dataset[PoseSample]):
+class EventClips(Dataset[Sample]):
     """A pixel data set of T + 1 frames as an event data set of T, labels being those at the end of each interval.
 
     `frames` of a sample become uint8 `[T, camera.channels, H, W]`, for a model with `input: events` and as many
     channels. Item i depends on (seed, i) and item i of `clips` alone.
     """
 
-    def __init__(self, clips: Dataset[PoseSample], camera: EventCamera | None = None, seed: int = 0) -> None:
+    def __init__(self, clips: Dataset[Sample], camera: EventCamera | None = None, seed: int = 0) -> None:
         self.clips, self.camera, self.seed = clips, camera or EventCamera(), seed
 
     def __len__(self) -> int:
         return len(self.clips)  # type: ignore[arg-type]
 
-    def __getitem__(self, index: int) -> PoseSample:
+    def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self):
             raise IndexError(index)
         clip = self.clips[index]
         rng = np.random.default_rng([self.seed, index])
         events = simulate_events(clip["frames"].numpy(), self.camera, rng)
-        return PoseSample(
-            frames=torch.from_numpy(events),
-            joints=clip["joints"][1:],
-            visible=clip["visible"][1:],
-            joints3d=clip["joints3d"][1:],
-            motion=clip["motion"],
-        )
+        return {**stretch(clip, 1, len(clip["frames"])), "frames": torch.from_numpy(events)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from svf_edge.data import mocap
 from svf_edge.data.mocap import MotionClip
-from svf_edge.data.sample import UNKNOWN_MOTION
+from svf_edge.data.sample import UNKNOWN_CLASS
 
 Array = NDArray[np.float32]
 Times = NDArray[np.float64]
@@ -46,10 +47,26 @@ def random_step(rng: np.random.Generator) -> float:
     return float(rng.uniform(0.7, 1.3) / np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
-def random_motion(rng: np.random.Generator, motions: tuple[MotionClip, ...], times: Times, vary: bool) -> Motion:
-    """A random stretch at `times` (seconds from any start, increasing); as captured unless `vary`."""
-    if not vary:
-        return _captured(rng, motions[int(rng.integers(len(motions)))], times)
+def random_motion(rng: np.random.Generator, motions: tuple[MotionClip, ...], vary: bool) -> Callable[[Times], Motion]:
+    """Draws a random stretch at given times (seconds from any start, increasing); as captured unless `vary`."""
+    return lambda times: _varied(rng, motions, times) if vary else _any(rng, motions, times)
+
+
+def named_motion(rng: np.random.Generator, motions: tuple[MotionClip, ...], vary: bool) -> Callable[[Times], Motion]:
+    """The same, but all motions are equally likely and none is mixed with another; `vary` moves joints a little."""
+
+    def draw(times: Times) -> Motion:
+        motion = _any(rng, motions, times)
+        return _jittered(rng, motion, times, 0.12) if vary else motion
+
+    return draw
+
+
+def _any(rng: np.random.Generator, motions: tuple[MotionClip, ...], times: Times) -> Motion:
+    return _captured(rng, motions[int(rng.integers(len(motions)))], times)
+
+
+def _varied(rng: np.random.Generator, motions: tuple[MotionClip, ...], times: Times) -> Motion:
     if rng.random() < EVERYDAY_SHARE:
         return _jittered(rng, _everyday(rng, times), times, 0.06)
     shares = np.array([SHARES.get(m.name, 1.0) for m in motions])
@@ -93,7 +110,7 @@ def _blend(one: Motion, two: Motion, weight: Array) -> Motion:
     mixed = np.stack([one.rotations[n] for n in names]) * (1 - weight)[:, None, None]
     mixed += np.stack([two.rotations[n] for n in names]) * weight[:, None, None]
     rotations = {"root": one.rotations["root"]} | dict(zip(names, _nearest_rotation(mixed), strict=True))
-    return Motion(one.root, rotations, UNKNOWN_MOTION)
+    return Motion(one.root, rotations, UNKNOWN_CLASS)
 
 
 def _nearest_rotation(matrix: Array) -> Array:
@@ -142,7 +159,7 @@ def _everyday(rng: np.random.Generator, times: Times) -> Motion:
     rotations |= {name: bends[:, i] for name, i in _BENT.items()}
     root = np.zeros((len(times), 3), dtype=np.float32)
     root[:, 1] = 0.5 if sitting else _STANDING_HEIGHT
-    return Motion(root, rotations, UNKNOWN_MOTION)
+    return Motion(root, rotations, UNKNOWN_CLASS)
 
 
 def _posture(rng: np.random.Generator, sitting: bool) -> tuple[Array, Array]:

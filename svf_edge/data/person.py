@@ -22,6 +22,28 @@ _HAIR_TONES: Final = np.array(
     [[0.08, 0.07, 0.06], [0.25, 0.16, 0.10], [0.45, 0.30, 0.18], [0.75, 0.62, 0.40], [0.6, 0.6, 0.6]]
 )
 
+PART_CLASSES: Final[tuple[str, ...]] = (
+    "background",
+    "head",
+    "torso",
+    "upper_arm",
+    "lower_arm",
+    "upper_leg",
+    "lower_leg",
+)
+"""Classes of pixels. Left and right are one, so that a mirrored clip keeps its labels; a bag is background."""
+
+_CAPSULES: Final = {
+    "head": ("neck", "head", "nose", "hair", "hat", "brim"),
+    "torso": ("pelvis", "waist", "shoulders", "flank"),
+    "upper_arm": ("upper_arm",),
+    "lower_arm": ("forearm", "hand"),
+    "upper_leg": ("thigh", "skirt"),
+    "lower_leg": ("shin", "foot"),
+    "background": ("bag",),
+}
+"""Capsules by class, without their side."""
+
 _NEVER: Final = 9.0
 """A threshold no point reaches: the part has its first colour only."""
 
@@ -252,6 +274,12 @@ def _limbs(person: Person, points: Mapping[str, Array], side: str) -> dict[str, 
     }
 
 
+def _part_class(capsule: str) -> int:
+    """Index into PART_CLASSES."""
+    name = capsule.removeprefix("left_").removeprefix("right_")
+    return next(PART_CLASSES.index(part) for part, capsules in _CAPSULES.items() if name in capsules)
+
+
 def to_capsules(parts: Mapping[str, _Part], rotation: Array, translation: Array) -> Capsules:
     """Moves parts into camera space: `rotation` [3, 3] (rows: right, down, forward), `translation` [T, 3]."""
     items = list(parts.values())
@@ -273,4 +301,5 @@ def to_capsules(parts: Mapping[str, _Part], rotation: Array, translation: Array)
         threshold=np.array([p.threshold for p in items], dtype=np.float32),
         texture=np.stack([np.zeros(3, np.float32) if p.texture is None else p.texture for p in items]),
         cloth=np.zeros(len(items), dtype=np.int64),
+        label=np.array([_part_class(name) for name in parts], dtype=np.uint8),
     )

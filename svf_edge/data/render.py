@@ -44,7 +44,8 @@ class Capsules:
 
     `start`, `end` [T, K, 3]; radii [K] (metres). A point at fraction t of the axis with normal n has the
     second colour where `slope * t + n . facing > threshold`, else the first: sleeves by t, faces by the normal.
-    `texture` [K, 3] is the strength of the cloth pattern in each colour, `cloth` [K] which pattern it is.
+    `texture` [K, 3] is the strength of the cloth pattern in each colour, `cloth` [K] which pattern it is, `label` [K]
+    the class of the capsule's pixels.
     """
 
     start: Array
@@ -57,6 +58,7 @@ class Capsules:
     threshold: Array  # [K]
     texture: Array  # [K, 3]
     cloth: NDArray[np.int64]  # [K]
+    label: NDArray[np.uint8]  # [K]
 
     def __len__(self) -> int:
         return self.start.shape[1]

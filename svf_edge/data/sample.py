@@ -2,43 +2,49 @@
 
 from __future__ import annotations
 
-from typing import Final, TypedDict
+from typing import Any, Final, TypedDict, cast
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-UNKNOWN_MOTION: Final[int] = -1
+UNKNOWN_CLASS: Final[int] = -1
+UNKNOWN_PIXEL: Final[int] = 255
 
 
-class PoseSample(TypedDict):
-    """One clip. Pixel coordinates are continuous: pixel i covers [i, i + 1); x right, y down."""
+class Sample(TypedDict):
+    """One clip. Pixel coordinates are continuous: pixel i covers [i, i + 1); x right, y down.
+
+    What a data set does not label is unknown: joints outside the frame and not visible, 3-D joints NaN, the class
+    `UNKNOWN_CLASS`, pixels `UNKNOWN_PIXEL`.
+    """
 
     frames: Tensor  # uint8 [T, 3, H, W], RGB
     joints: Tensor  # float32 [T, 13, 2], pixels, order of JOINT_NAMES
     visible: Tensor  # bool [T, 13]: inside the frame and not behind a foreground object
     joints3d: Tensor  # float32 [T, 13, 3], camera space in metres (x right, y down, z away); NaN where unknown
-    motion: Tensor  # int64 []: index into mocap.MOTION_NAMES, UNKNOWN_MOTION where there is none
+    label: Tensor  # int64 []: class of the clip (rendered ones: index into mocap.MOTION_NAMES)
+    mask: Tensor  # uint8 [T, H, W]: class of every pixel (rendered ones: index into person.PART_CLASSES)
 
 
-def stack_samples(clips: Dataset[PoseSample]) -> PoseSample:
+_OVER_TIME: Final = ("frames", "joints", "visible", "joints3d", "mask")
+
+
+def stack_samples(clips: Dataset[Sample]) -> Sample:
     """All of a (small) data set as one batch: every field with N in front."""
-    samples = [clips[index] for index in range(len(clips))]  # type: ignore[arg-type]
-    return PoseSample(
-        frames=torch.stack([sample["frames"] for sample in samples]),
-        joints=torch.stack([sample["joints"] for sample in samples]),
-        visible=torch.stack([sample["visible"] for sample in samples]),
-        joints3d=torch.stack([sample["joints3d"] for sample in samples]),
-        motion=torch.stack([sample["motion"] for sample in samples]),
-    )
+    samples: list[Any] = [clips[index] for index in range(len(clips))]  # type: ignore[arg-type]
+    return cast(Sample, {name: torch.stack([sample[name] for sample in samples]) for name in Sample.__annotations__})
 
 
-def stretch(clips: PoseSample, begin: int, end: int) -> PoseSample:
+def chosen(clips: Sample, places: Tensor | int) -> Sample:
+    """Some clips of a stack, or one, with no N in front."""
+    fields = cast(dict[str, Tensor], clips)
+    return cast(Sample, {name: value[places] for name, value in fields.items()})
+
+
+def stretch(clips: Sample, begin: int, end: int) -> Sample:
     """Frames `begin` to `end` (exclusive) of a clip, or of every clip of a stack."""
-    return PoseSample(
-        frames=clips["frames"][..., begin:end, :, :, :],
-        joints=clips["joints"][..., begin:end, :, :],
-        visible=clips["visible"][..., begin:end, :],
-        joints3d=clips["joints3d"][..., begin:end, :, :],
-        motion=clips["motion"],
-    )
+    stacked = clips["label"].ndim
+    cut = (slice(None),) * stacked + (slice(begin, end),)
+    fields = cast(dict[str, Tensor], clips)
+    return cast(Sample, {name: value[cut] if name in _OVER_TIME else value for name, value in fields.items()})

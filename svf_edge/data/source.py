@@ -26,14 +26,22 @@ from svf_edge.data.formats.coco import CocoDataset
 from svf_edge.data.formats.dhp19 import Dhp19Dataset
 from svf_edge.data.formats.eventhpe import EventHpeDataset
 from svf_edge.data.formats.mmhpsd import TEST_SUBJECTS, MmhpsdDataset
-from svf_edge.data.sample import PoseSample, stretch
-from svf_edge.data.shards import ShardDataset
-from svf_edge.data.synthetic import SyntheticPoseDataset
+from svf_edge.data.mocap import MOTION_NAMES
+from svf_edge.data.person import PART_CLASSES
+from svf_edge.data.sample import Sample, stretch
+from svf_edge.data.shards import ShardDataset, read_description
+from svf_edge.data.synthetic import Motions, SyntheticPoseDataset
 from svf_edge.errors import UnsupportedInput
 from svf_edge.model.config import first_complaint
 
 Count = Annotated[int, Field(ge=1)]
 Input = Literal["pixels", "events"]
+Label = Literal["joints", "joints3d", "class", "mask"]
+"""Kinds of labels, by the field of a `Sample` ("class" is `label`)."""
+
+_POSES: Final[frozenset[Label]] = frozenset({"joints", "joints3d"})
+_RENDERED: Final[frozenset[Label]] = frozenset({"joints", "joints3d", "mask"})
+_NAMED: Final[frozenset[Label]] = _RENDERED | {"class"}
 
 
 class _Source(BaseModel):
@@ -49,13 +57,22 @@ class _Source(BaseModel):
     def input(self) -> Input:
         """What `input` of a model has to be."""
 
+    @property
+    def labels(self) -> frozenset[Label]:
+        """What its clips are labelled with."""
+        return _POSES
+
+    def class_names(self, label: Label) -> tuple[str, ...]:
+        """The names of the classes of clips or of pixels, in order. Raises what opening the data set raises."""
+        raise UnsupportedInput(f"data: the clips have no label of kind '{label}'")
+
     @abstractmethod
-    def clips(self, split: str, frames: int, size: tuple[int, int], seed: int) -> Dataset[PoseSample]:
+    def clips(self, split: str, frames: int, size: tuple[int, int], seed: int) -> Dataset[Sample]:
         """The clips that are there, each once."""
 
     def open(
         self, split: str, frames: int, size: tuple[int, int], seed: int = 0, clips: int | None = None
-    ) -> Dataset[PoseSample]:
+    ) -> Dataset[Sample]:
         """Clips of `frames` frames of `size` (height, width) of split "train" or "val".
 
         `clips` of them: for training the data set is gone through as often as that takes, each time in another order
@@ -88,13 +105,13 @@ class _Pixels(_Source):
 
     def open(
         self, split: str, frames: int, size: tuple[int, int], seed: int = 0, clips: int | None = None
-    ) -> Dataset[PoseSample]:
+    ) -> Dataset[Sample]:
         if self.events is None:
             return self.varied(super().open(split, frames, size, seed, clips), split, frames, seed)
         shown = self.varied(super().open(split, frames + 1, size, seed, clips), split, frames + 1, seed)
         return EventClips(shown, self.events, seed)
 
-    def varied(self, clips: Dataset[PoseSample], split: str, frames: int, seed: int) -> Dataset[PoseSample]:
+    def varied(self, clips: Dataset[Sample], split: str, frames: int, seed: int) -> Dataset[Sample]:
         """`clips` as they are shown, `frames` of each."""
         return clips
 
@@ -105,7 +122,7 @@ class _Recorded(_Pixels):
     vary: bool = True
     """Vary training clips, anew whenever one is shown."""
 
-    def varied(self, clips: Dataset[PoseSample], split: str, frames: int, seed: int) -> Dataset[PoseSample]:
+    def varied(self, clips: Dataset[Sample], split: str, frames: int, seed: int) -> Dataset[Sample]:
         if self.vary and split == "train":
             return Varied(clips, frames, seed)
         return Shortened(clips, frames)
@@ -117,13 +134,22 @@ class SyntheticSource(_Pixels):
     kind: Literal["synthetic"] = "synthetic"
     length: Count = 1000
     """Clips where nobody asks for a number."""
+    motions: Motions = "split"
+    """split: validation plays motions that training never shows. classes: both play all of them, under their names."""
 
-    def clips(self, split: str, frames: int, size: tuple[int, int], seed: int) -> Dataset[PoseSample]:
-        return SyntheticPoseDataset(split, self.length, frames, size, seed)
+    @property
+    def labels(self) -> frozenset[Label]:
+        return _NAMED if self.motions == "classes" else _RENDERED
+
+    def class_names(self, label: Label) -> tuple[str, ...]:
+        return _rendered_classes(label)
+
+    def clips(self, split: str, frames: int, size: tuple[int, int], seed: int) -> Dataset[Sample]:
+        return SyntheticPoseDataset(split, self.length, frames, size, seed, self.motions)
 
     def open(
         self, split: str, frames: int, size: tuple[int, int], seed: int = 0, clips: int | None = None
-    ) -> Dataset[PoseSample]:
+    ) -> Dataset[Sample]:
         if clips is None or clips == self.length:
             return super().open(split, frames, size, seed)
         return self.model_copy(update={"length": clips}).open(split, frames, size, seed)
@@ -139,8 +165,17 @@ class CachedSource(_Recorded):
     time may do that. None: what is there is taken."""
     frames: Count = 4
     """Frames of a clip that is rendered; who opens it may ask for fewer."""
+    motions: Motions = "split"
+    """As of rendered clips."""
 
-    def clips(self, split: str, frames: int, size: tuple[int, int], seed: int) -> Dataset[PoseSample]:
+    @property
+    def labels(self) -> frozenset[Label]:
+        return _NAMED if self.motions == "classes" else _RENDERED
+
+    def class_names(self, label: Label) -> tuple[str, ...]:
+        return _rendered_classes(label)
+
+    def clips(self, split: str, frames: int, size: tuple[int, int], seed: int) -> Dataset[Sample]:
         _require_split(split)
         folder = self.folder / split
         if self.length is not None:
@@ -149,14 +184,15 @@ class CachedSource(_Recorded):
                     f"data: frames: clips of {self.frames} are rendered into {self.folder} and {frames} are asked for; "
                     f"set frames to {frames} or more"
                 )
-            asked = SyntheticPoseDataset(split, self.length, self.frames, size, seed)
+            asked = SyntheticPoseDataset(split, self.length, self.frames, size, seed, self.motions)
             render_cache(folder, asked, processes=len(os.sched_getaffinity(0)))
         data = CachedPoseDataset(folder)
         held = data.identity
-        if (held.split, (held.height, held.width)) != (split, size) or held.frames < frames:
+        if (held.split, (held.height, held.width), held.motions) != (split, size, self.motions) or held.frames < frames:
             raise UnsupportedInput(
                 f"{folder}: holds clips of split '{held.split}' of {held.frames} frames of {held.height}x{held.width}, "
-                f"and split '{split}' of {frames} frames of {size[0]}x{size[1]} is asked for; render those"
+                f"motions '{held.motions}', and split '{split}' of {frames} frames of {size[0]}x{size[1]}, motions "
+                f"'{self.motions}', is asked for; render those"
             )
         return data
 
@@ -166,6 +202,13 @@ class ShardSource(_Recorded):
 
     kind: Literal["shards"]
     folder: Path
+
+    @property
+    def labels(self) -> frozenset[Label]:
+        return parse_source(read_description(self.folder).source).labels
+
+    def class_names(self, label: Label) -> tuple[str, ...]:
+        return parse_source(read_description(self.folder).source).class_names(label)
 
     def clips(self, split: str, frames: int, size: tuple[int, int], seed: int) -> Dataset[PoseSample]:
         data = ShardDataset(self.folder, split)
@@ -193,7 +236,7 @@ class CocoSource(_Recorded):
     step: Count = 1
     margin: Annotated[float, Field(ge=0)] = 0.15
 
-    def clips(self, split: str, frames: int, size: tuple[int, int], seed: int) -> Dataset[PoseSample]:
+    def clips(self, split: str, frames: int, size: tuple[int, int], seed: int) -> Dataset[Sample]:
         annotations, share = self.annotations, self.val_share
         if self.val_annotations is not None:
             annotations, share = (self.val_annotations, 1.0) if split == "val" else (annotations, 0.0)
@@ -244,7 +287,7 @@ class MmhpsdSource(_Events):
     def input(self) -> Input:
         return "pixels" if self.modality == "grey" else "events"
 
-    def clips(self, split: str, frames: int, size: tuple[int, int], seed: int) -> Dataset[PoseSample]:
+    def clips(self, split: str, frames: int, size: tuple[int, int], seed: int) -> Dataset[Sample]:
         return MmhpsdDataset(
             self.folder,
             split,
@@ -275,7 +318,7 @@ class EventHpeSource(_Events):
     def input(self) -> Input:
         return "events"
 
-    def clips(self, split: str, frames: int, size: tuple[int, int], seed: int) -> Dataset[PoseSample]:
+    def clips(self, split: str, frames: int, size: tuple[int, int], seed: int) -> Dataset[Sample]:
         return EventHpeDataset(
             self.folder,
             split,
@@ -308,7 +351,7 @@ class Dhp19Source(_Source):
     def input(self) -> Input:
         return "events"
 
-    def clips(self, split: str, frames: int, size: tuple[int, int], seed: int) -> Dataset[PoseSample]:
+    def clips(self, split: str, frames: int, size: tuple[int, int], seed: int) -> Dataset[Sample]:
         return Dhp19Dataset(
             self.folder,
             split,
@@ -341,10 +384,10 @@ def parse_source(entries: Mapping[str, Any]) -> DataSource:
     return source
 
 
-class Passes(Dataset[PoseSample]):
+class Passes(Dataset[Sample]):
     """`length` clips: all of `clips` again and again, each time in another order that `seed` and the pass decide."""
 
-    def __init__(self, clips: Dataset[PoseSample], length: int, seed: int) -> None:
+    def __init__(self, clips: Dataset[Sample], length: int, seed: int) -> None:
         self.clips, self.length, self.seed = clips, length, seed
         self.there = len(clips)  # type: ignore[arg-type]
         self._order: tuple[int, NDArray[np.int64]] | None = None
@@ -352,7 +395,7 @@ class Passes(Dataset[PoseSample]):
     def __len__(self) -> int:
         return self.length
 
-    def __getitem__(self, index: int) -> PoseSample:
+    def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < self.length:
             raise IndexError(index)
         turn, place = divmod(index, self.there)
@@ -361,16 +404,16 @@ class Passes(Dataset[PoseSample]):
         return self.clips[int(self._order[1][place])]
 
 
-class Varied(Dataset[PoseSample]):
+class Varied(Dataset[Sample]):
     """A random variation of `frames` successive frames of every clip, which (`seed`, item) decide."""
 
-    def __init__(self, clips: Dataset[PoseSample], frames: int, seed: int) -> None:
+    def __init__(self, clips: Dataset[Sample], frames: int, seed: int) -> None:
         self.clips, self.frames, self.seed = clips, frames, seed
 
     def __len__(self) -> int:
         return len(self.clips)  # type: ignore[arg-type]
 
-    def __getitem__(self, index: int) -> PoseSample:
+    def __getitem__(self, index: int) -> Sample:
         rng = np.random.default_rng([self.seed, index])
         clip = self.clips[index]
         spare = len(clip["frames"]) - self.frames
@@ -378,17 +421,21 @@ class Varied(Dataset[PoseSample]):
         return augment(stretch(clip, begin, begin + self.frames), rng)
 
 
-class Shortened(Dataset[PoseSample]):
+class Shortened(Dataset[Sample]):
     """The first `frames` frames of every clip."""
 
-    def __init__(self, clips: Dataset[PoseSample], frames: int) -> None:
+    def __init__(self, clips: Dataset[Sample], frames: int) -> None:
         self.clips, self.frames = clips, frames
 
     def __len__(self) -> int:
         return len(self.clips)  # type: ignore[arg-type]
 
-    def __getitem__(self, index: int) -> PoseSample:
+    def __getitem__(self, index: int) -> Sample:
         return stretch(self.clips[index], 0, self.frames)
+
+
+def _rendered_classes(label: Label) -> tuple[str, ...]:
+    return MOTION_NAMES if label == "class" else PART_CLASSES
 
 
 def _require_split(split: str) -> None:

@@ -1,8 +1,9 @@
-"""Synthetic pose clips: real motion capture on random people, in front of random scenes and cameras."""
+"""Synthetic clips: real motion capture on random people, in front of random scenes and cameras."""
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from collections.abc import Callable
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -13,15 +14,16 @@ from svf_edge.data import mocap
 from svf_edge.data.background import draw_background, photograph, random_colour
 from svf_edge.data.framing import random_framing
 from svf_edge.data.mocap import Body, MotionClip
-from svf_edge.data.motion import Motion, random_motion, random_step
+from svf_edge.data.motion import Motion, Times, named_motion, random_motion, random_step
 from svf_edge.data.person import Person, build_parts, random_person, to_capsules
 from svf_edge.data.render import Camera, Capsules, Light, join_capsules, rasterise
-from svf_edge.data.sample import PoseSample
+from svf_edge.data.sample import UNKNOWN_PIXEL, Sample
 from svf_edge.data.sensor import expose
 from svf_edge.data.skeleton import FLIP_ORDER, JOINT_NAMES
 from svf_edge.errors import UnsupportedInput
 
 Array = NDArray[np.float32]
+Motions = Literal["split", "classes"]
 
 GENERATOR_VERSION: Final[int] = 2
 """Part of every cache's identity; raised whenever the same seed would give other bytes."""
@@ -35,34 +37,44 @@ SPLITS: Final[tuple[str, ...]] = ("train", "val")
 
 
 class Clip(NamedTuple):
-    """A rendered clip as numpy arrays; the fields are those of PoseSample."""
+    """A rendered clip as numpy arrays; the fields are those of Sample."""
 
     frames: NDArray[np.uint8]
     joints: Array
     visible: NDArray[np.bool_]
     joints3d: Array
-    motion: int
+    label: int
+    mask: NDArray[np.uint8]
 
-    def sample(self) -> PoseSample:
+    def sample(self) -> Sample:
         """The same as tensors, which share memory with the arrays."""
-        return PoseSample(
+        return Sample(
             frames=torch.from_numpy(self.frames),
             joints=torch.from_numpy(self.joints),
             visible=torch.from_numpy(self.visible),
             joints3d=torch.from_numpy(self.joints3d),
-            motion=torch.tensor(self.motion),
+            label=torch.tensor(self.label),
+            mask=torch.from_numpy(self.mask),
         )
 
 
-class SyntheticPoseDataset(Dataset[PoseSample]):
+class SyntheticPoseDataset(Dataset[Sample]):
     """`length` clips of `frames` frames of `size` (height, width); item i depends on (split, seed, i) alone.
 
-    "train" varies and blends the captured motions and adds everyday poses; "val" plays motions that training never
-    sees, as they were captured. Raises UnsupportedInput for bad arguments.
+    With `motions` "split", "train" varies and blends the captured motions and adds everyday poses, and "val" plays
+    motions that training never sees, as they were captured. With "classes" both splits play all motions equally often,
+    each under its name, and differ in people, cameras, scenes and the stretches they show; "train" varies the motion.
+    Raises UnsupportedInput for bad arguments.
     """
 
     def __init__(
-        self, split: str, length: int, frames: int = 4, size: tuple[int, int] = (64, 64), seed: int = 0
+        self,
+        split: str,
+        length: int,
+        frames: int = 4,
+        size: tuple[int, int] = (64, 64),
+        seed: int = 0,
+        motions: Motions = "split",
     ) -> None:
         if split not in SPLITS:
             raise UnsupportedInput(f"data split '{split}' does not exist; use one of {', '.join(SPLITS)}")
@@ -72,12 +84,13 @@ class SyntheticPoseDataset(Dataset[PoseSample]):
                 f"length {length}, frames {frames}, size {size[0]}x{size[1]}"
             )
         self.split, self.length, self.frames, self.size, self.seed = split, length, frames, size, seed
-        self.motions = mocap.split_motions(split)
+        self.kind: Motions = motions
+        self.motions = mocap.load_motions() if motions == "classes" else mocap.split_motions(split)
 
     def __len__(self) -> int:
         return self.length
 
-    def __getitem__(self, index: int) -> PoseSample:
+    def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < self.length:
             raise IndexError(index)
         return self.render(index).sample()
@@ -85,17 +98,19 @@ class SyntheticPoseDataset(Dataset[PoseSample]):
     def render(self, index: int) -> Clip:
         """Clip `index` as numpy arrays."""
         rng = np.random.default_rng([self.seed, SPLITS.index(self.split), index])
-        return render_clip(rng, self.motions, self.frames, self.size, vary=self.split == "train")
+        vary = self.split == "train"
+        draw = (named_motion if self.kind == "classes" else random_motion)(rng, self.motions, vary)
+        return render_clip(rng, draw, self.motions, self.frames, self.size)
 
 
 def render_clip(
     rng: np.random.Generator,
+    draw: Callable[[Times], Motion],
     motions: tuple[MotionClip, ...],
     frames: int,
     size: tuple[int, int],
-    vary: bool,
 ) -> Clip:
-    """One random clip of one of `motions`; `vary` also changes the motion itself."""
+    """One random clip of what `draw` gives for the times of its pictures; company does one of `motions`."""
     step = random_step(rng)
     exposures = 2 if rng.random() < BLURRED_SHARE else 1
     shutter = min(0.5 * step, 0.02) if exposures == 2 else 0.0
@@ -103,7 +118,7 @@ def render_clip(
     around = np.array([-0.5, 0.5]) * shutter if exposures == 2 else np.zeros(1)
     times = np.add.outer(step * np.arange(frames), around).reshape(-1)
     person = random_person(rng)
-    motion = random_motion(rng, motions, times, vary)
+    motion = draw(times)
     body = mocap.forward_kinematics(motion.root, motion.rotations, person.proportions)
     mirrored = bool(rng.integers(2))
     pitch, roll = float(np.clip(rng.normal(0.12, 0.2), -0.3, 0.8)), float(np.clip(rng.normal(0, 0.08), -0.25, 0.25))
@@ -125,20 +140,25 @@ def render_clip(
         other, their = _someone_else(rng, motions, times, view, translation, motion)
         people.append(other)
         patterns.append(their.pattern)
-    layer = rasterise(join_capsules(people), camera, _random_light(rng), np.stack(patterns), size)
+    capsules = join_capsules(people)
+    layer = rasterise(capsules, camera, _random_light(rng), np.stack(patterns), size)
     layer.draw(image)
+    owners = layer.parts()
+    mask = np.append(capsules.label, np.uint8(0))[owners]  # -1, where there is no capsule, is the last
     hidden: NDArray[np.bool_] = np.zeros(joints.shape[:2], dtype=bool)
     if len(people) > 1:
-        hidden = _behind_others(layer.parts(), len(people[0]), joints)
+        hidden = _behind_others(owners, len(people[0]), joints)
     if rng.random() < OBJECT_SHARE:
-        hidden |= _draw_object(rng, image, joints, shift)
+        hidden |= _draw_object(rng, image, mask, joints, shift)
 
     if exposures == 2:
         image = image.reshape(frames, 2, *image.shape[1:]).mean(axis=1)
         joints, joints3d = (x.reshape(frames, 2, *x.shape[1:]).mean(axis=1) for x in (joints, joints3d))
         hidden = np.asarray(hidden.reshape(frames, 2, -1).all(axis=1))
+        before, after = np.moveaxis(mask.reshape(frames, 2, *size), 1, 0)
+        mask = np.where(before == after, before, np.uint8(UNKNOWN_PIXEL))
     inside = np.all((joints >= 0) & (joints < np.array([size[1], size[0]])), axis=-1)
-    return Clip(expose(rng, image), joints, inside & ~hidden, joints3d.astype(np.float32), motion.label)
+    return Clip(expose(rng, image), joints, inside & ~hidden, joints3d.astype(np.float32), motion.label, mask)
 
 
 def _view(yaw: float, pitch: float, roll: float, mirrored: bool) -> Array:
@@ -160,7 +180,7 @@ def _someone_else(
 ) -> tuple[Capsules, Person]:
     """A second person on the same ground, mostly behind the first and to a side, seldom before them."""
     person = random_person(rng)
-    theirs = random_motion(rng, motions, times, vary=True)
+    theirs = random_motion(rng, motions, vary=True)(times)
     body = mocap.forward_kinematics(theirs.root, theirs.rotations, person.proportions)
     right, away = view[0].copy(), view[2].copy()
     right[1] = away[1] = 0  # along the ground
@@ -221,7 +241,9 @@ def _cast_shadow(
         image[frame, y0:y1, x0:x1] *= (1 - np.float32(depth) * fade)[..., None]
 
 
-def _draw_object(rng: np.random.Generator, image: Array, joints: Array, shift: Array) -> NDArray[np.bool_]:
+def _draw_object(
+    rng: np.random.Generator, image: Array, mask: NDArray[np.uint8], joints: Array, shift: Array
+) -> NDArray[np.bool_]:
     """Puts a box, a pole or a piece of furniture before the person, in place; which joints [T, J] it hides."""
     height, width = image.shape[1:3]
     kind = rng.random()
@@ -241,5 +263,6 @@ def _draw_object(rng: np.random.Generator, image: Array, joints: Array, shift: A
         x0, y0 = max(x + dx, 0), max(y + dy, 0)
         x1, y1 = max(min(x + dx + w, width), x0), max(min(y + dy + h, height), y0)
         image[frame, y0:y1, x0:x1] = patch[y0 - y - dy : y1 - y - dy, x0 - x - dx : x1 - x - dx]
+        mask[frame, y0:y1, x0:x1] = 0
         hidden[frame] = np.all((joints[frame] >= (x0, y0)) & (joints[frame] < (x1, y1)), axis=-1)
     return hidden

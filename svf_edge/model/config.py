@@ -28,6 +28,39 @@ class PoseHead(_Frozen):
     maps: Positive = 8
     """Feature maps per joint between the two convolutions."""
 
+    @property
+    def axes(self) -> int:
+        """Coordinates of a joint."""
+        return 2
+
+    @property
+    def scores(self) -> int:
+        """Channels of the output."""
+        return self.joints * self.axes * self.bins
+
+
+class Pose3dHead(_Frozen):
+    """3-D joints of every frame about the middle of the hips, by classification along three axes."""
+
+    kind: Literal["pose3d"] = "pose3d"
+    joints: Positive = 13
+    bins: Positive = 64
+    """Bins per axis (x right, y down, z away): equal slices of -reach to reach."""
+    reach: Annotated[float, Field(gt=0)] = 1.25
+    """Metres from the middle of the hips to the last bin's end."""
+    maps: Positive = 8
+    """As of a pose head."""
+
+    @property
+    def axes(self) -> int:
+        """Coordinates of a joint."""
+        return 3
+
+    @property
+    def scores(self) -> int:
+        """Channels of the output."""
+        return self.joints * self.axes * self.bins
+
 
 class ClassificationHead(_Frozen):
     """Class scores of every frame; the clip's score is their mean over time."""
@@ -37,8 +70,30 @@ class ClassificationHead(_Frozen):
     pool: Literal["spikes", "membrane"] = "spikes"
     """Whether the mean over space is taken of the last neurons' spikes, or of their input, as the authors do it."""
 
+    @property
+    def scores(self) -> int:
+        """Channels of the output."""
+        return self.classes
 
-Head = Annotated[PoseHead | ClassificationHead, Field(discriminator="kind")]
+
+class SegmentationHead(_Frozen):
+    """A class for every pixel of every frame."""
+
+    kind: Literal["segmentation"] = "segmentation"
+    classes: Annotated[int, Field(ge=2, le=255)] = 7
+    cell: Positive = 4
+    """A position of the features answers for `cell` times `cell` places: channel `(class * cell + y) * cell + x`."""
+    width: Positive = 128
+    """Channels between the two convolutions."""
+
+    @property
+    def scores(self) -> int:
+        """Channels of the output."""
+        return self.classes * self.cell**2
+
+
+AnyHead = PoseHead | Pose3dHead | ClassificationHead | SegmentationHead
+Head = Annotated[AnyHead, Field(discriminator="kind")]
 
 
 class ModelConfig(_Frozen):

@@ -1,4 +1,4 @@
-"""Task heads: membrane features `[T, B, C, h, w]` to scores of every frame `[T, B, K]`."""
+"""Task heads: membrane features `[T, B, C, h, w]` to scores of every frame, `[T, B, K]` or maps `[T, B, K, h, w]`."""
 
 from __future__ import annotations
 
@@ -8,35 +8,28 @@ import torch
 from torch import Tensor, nn
 
 from svf_edge.model.blocks import make_lif
-from svf_edge.model.config import ClassificationHead, ModelConfig, PoseHead
+from svf_edge.model.config import ClassificationHead, ModelConfig, Pose3dHead, PoseHead, SegmentationHead
 from svf_edge.model.layers import ConvNorm
 
 
 class Pose(nn.Module):
-    """Scores `[T, B, joints * 2 * bins]`: for every joint, bins along x and then bins along y (SimCC).
+    """Scores `[T, B, joints * axes * bins]`: for every joint, bins along x, then along y, then along z (SimCC).
 
     A 1x1 convolution makes a few maps per joint; a convolution as large as the map, grouped by joint, reads them.
     """
 
-    def __init__(self, config: ModelConfig, head: PoseHead) -> None:
+    def __init__(self, config: ModelConfig, head: PoseHead | Pose3dHead) -> None:
         super().__init__()
         maps = head.joints * head.maps
-        self.joints = head.joints
-        self.bins = head.bins
         self.lif = make_lif(config)
         self.maps = ConvNorm(config.embed[3], maps, inner=True)
-        self.read = ConvNorm(
-            maps, head.joints * 2 * head.bins, config.feature_size, groups=head.joints, bias=True, norms=0
-        )
+        self.read = ConvNorm(maps, head.scores, config.feature_size, groups=head.joints, bias=True, norms=0)
         nn.init.normal_(self.read.conv.weight, std=0.5 / math.sqrt(self.read.conv.weight[0].numel()))
 
     @torch.no_grad()
     def start_from(self, frequency: Tensor) -> None:
-        """Start at the training set's marginal: `frequency` `[joints, 2, bins]` counts joints per bin."""
-        share = (frequency + 1) / (frequency + 1).sum(-1, keepdim=True)
-        score = share.log()
-        assert self.read.conv.bias is not None
-        self.read.conv.bias.copy_((score - score.mean(-1, keepdim=True)).flatten())
+        """Start at the training set's marginal: `frequency` `[joints, axes, bins]` counts joints per bin."""
+        _start(self.read, frequency)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.read(self.maps(self.lif(x))).flatten(2)
@@ -98,14 +91,56 @@ class Classification(nn.Module):
             self.pool = SpatialMean(config.feature_size, config.embed[3], config.levels)
         self.score = ConvNorm(config.embed[3], head.classes, bias=True, norms=0)
 
+    @torch.no_grad()
+    def start_from(self, frequency: Tensor) -> None:
+        """Start at the training set's marginal: `frequency` `[classes]` counts clips."""
+        _start(self.score, frequency)
+
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.children():  # they are in running order
             x = layer(x)
         return x.flatten(2)
 
 
-def make_head(config: ModelConfig) -> Pose | Classification:
+class Segmentation(nn.Module):
+    """Score maps `[T, B, classes * cell * cell, h, w]`; `svf_edge.tasks.decoding` spreads the cells out.
+
+    Spikes go through a 3x3 convolution that looks around, fire again, and a 1x1 convolution answers for the cell.
+    """
+
+    def __init__(self, config: ModelConfig, head: SegmentationHead) -> None:
+        super().__init__()
+        self.cell = head.cell
+        self.lif1 = make_lif(config)
+        self.around = ConvNorm(config.embed[3], head.width, 3, padding=1, gain=config.norm_gain)
+        self.lif2 = make_lif(config)
+        self.read = ConvNorm(head.width, head.scores, bias=True, norms=0)
+
+    @torch.no_grad()
+    def start_from(self, frequency: Tensor) -> None:
+        """Start at the training set's marginal: `frequency` `[classes]` counts pixels."""
+        _start(self.read, frequency, self.cell**2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.read(self.lif2(self.around(self.lif1(x))))
+        return out
+
+
+def _start(read: ConvNorm, frequency: Tensor, repeats: int = 1) -> None:
+    """Biases at the log-probabilities of counts `[..., K]`, each for `repeats` channels."""
+    score = ((frequency + 1) / (frequency + 1).sum(-1, keepdim=True)).log()
+    assert read.conv.bias is not None
+    read.conv.bias.copy_((score - score.mean(-1, keepdim=True)).flatten().repeat_interleave(repeats))
+
+
+TaskHead = Pose | Classification | Segmentation
+
+
+def make_head(config: ModelConfig) -> TaskHead:
     """The head of the configuration's task."""
-    if isinstance(config.head, PoseHead):
-        return Pose(config, config.head)
-    return Classification(config, config.head)
+    head = config.head
+    if isinstance(head, SegmentationHead):
+        return Segmentation(config, head)
+    if isinstance(head, ClassificationHead):
+        return Classification(config, head)
+    return Pose(config, head)

@@ -18,7 +18,7 @@ from svf_edge.model.neurons import Lif
 class SpikeVideoFormer(nn.Module):
     """Spiking video transformer (Zou et al., ICML 2025) with a task head.
 
-    Takes uint8 frames `[B, T, C, H, W]` and returns float scores `[B, T, K]`, one vector a frame.
+    Takes uint8 frames `[B, T, C, H, W]` and returns float scores of every frame, `[B, T, K]` or maps `[B, T, K, h, w]`.
     """
 
     def __init__(self, config: ModelConfig) -> None:

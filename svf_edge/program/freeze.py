@@ -27,7 +27,7 @@ from svf_edge.model.blocks import (
     SpikeAttention,
     TransformerBlock,
 )
-from svf_edge.model.heads import Classification, Pose, SpatialMean, SpatialSum
+from svf_edge.model.heads import Classification, Pose, Segmentation, SpatialMean, SpatialSum
 from svf_edge.model.network import SpikeVideoFormer
 from svf_edge.model.neurons import Lif
 from svf_edge.program import ir
@@ -55,8 +55,8 @@ class _Builder:
 def freeze(model: SpikeVideoFormer, *, steps: int | None = None, meta: Mapping[str, Any] | None = None) -> ir.Program:
     """The integer program of a quantised model for clips of `steps` frames (default: the configuration's).
 
-    Its one output is named after the head: scores `[T, K, 1, 1]` in units of `2^-fraction_bits`. `meta` joins the
-    program's own, which holds the model configuration.
+    Its one output is named after the head: scores `[T, K, 1, 1]`, or maps `[T, K, h, w]`, in units of
+    `2^-fraction_bits`. `meta` joins the program's own, which holds the model configuration.
 
     Raises `UnsupportedInput` for a float model or weights beyond the contract (naming the layer), and `RangeError`
     when an accumulator could leave int32.
@@ -232,6 +232,11 @@ def _(module: TransformerBlock, name: str, source: str, builder: _Builder) -> st
 @lower.register
 def _(module: Pose, name: str, source: str, builder: _Builder) -> str:
     return _chain(module, name, source, builder, "lif", "maps", "read")
+
+
+@lower.register
+def _(module: Segmentation, name: str, source: str, builder: _Builder) -> str:
+    return _chain(module, name, source, builder, "lif1", "around", "lif2", "read")
 
 
 def _array(values: torch.Tensor, dtype: type[np.generic]) -> NDArray[Any]:

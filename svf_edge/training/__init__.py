@@ -13,7 +13,7 @@ except ImportError as error:
     raise MissingPackage("lightning", "train") from error
 
 from svf_edge.training.clips import dataset
+from svf_edge.training.module import TaskTraining
 from svf_edge.training.run import start_model, train
-from svf_edge.training.task import PoseTraining
 
-__all__ = ["PoseTraining", "dataset", "start_model", "train"]
+__all__ = ["TaskTraining", "dataset", "start_model", "train"]

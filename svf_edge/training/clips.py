@@ -6,12 +6,14 @@ from collections.abc import Iterator
 
 from torch.utils.data import Dataset, Sampler, Subset
 
-from svf_edge.data.sample import PoseSample, stack_samples, stretch
+from svf_edge.data.sample import Sample, stack_samples, stretch
 from svf_edge.errors import UnsupportedInput
+from svf_edge.tasks.registry import make_task
+from svf_edge.tasks.task import require_labels
 from svf_edge.training_config import TrainConfig
 
 
-def dataset(split: str, clips: int, config: TrainConfig, chunks: int = 1) -> Dataset[PoseSample]:
+def dataset(split: str, clips: int, config: TrainConfig, chunks: int = 1) -> Dataset[Sample]:
     """`clips` clips of `split` ("train" or "val") that a run's model takes in `chunks` pieces.
 
     There may be fewer in "val". Raises what the run's data source raises.
@@ -20,7 +22,22 @@ def dataset(split: str, clips: int, config: TrainConfig, chunks: int = 1) -> Dat
     return source.open(split, chunks * config.model.frames, config.model.frame_size, config.seed, clips)
 
 
-def validation_clips(config: TrainConfig) -> Dataset[PoseSample]:
+def class_names(config: TrainConfig) -> tuple[str, ...]:
+    """The names of the classes that a run's model learns; none for joints.
+
+    Raises `UnsupportedInput` where a data source does not label them, or labels others than the head has.
+    """
+    task = make_task(config.model)
+    names = [
+        require_labels(task, source, f"{config.name}: {entry}")
+        for entry, source in (("data", config.data), ("val_data", config.validation_source))
+    ]
+    if names[0] != names[1]:
+        raise UnsupportedInput(f"{config.name}: data and val_data have other classes; give two splits of one data set")
+    return names[0]
+
+
+def validation_clips(config: TrainConfig) -> Dataset[Sample]:
     """The validation clips of a run, as many for every process."""
     clips = dataset("val", config.validation_clips, config)
     count = len(clips)  # type: ignore[arg-type]
@@ -29,7 +46,7 @@ def validation_clips(config: TrainConfig) -> Dataset[PoseSample]:
     return clips if count % config.processes == 0 else Subset(clips, range(count - count % config.processes))
 
 
-def first_clips(config: TrainConfig) -> PoseSample:
+def first_clips(config: TrainConfig) -> Sample:
     """The first `calibration_clips` of the training clips as one batch, of the model's length."""
     clips = stack_samples(dataset("train", config.calibration_clips, config, config.stream_chunks))
     return stretch(clips, 0, config.model.frames)

@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from svf_edge.data.skeleton import SKELETON
+from svf_edge.data.sample import Sample, chosen
 from svf_edge.errors import MissingPackage
 from svf_edge.files import atomic_write
+from svf_edge.tasks.task import Task
 from svf_edge.training.history import Row
 
 RATE_PREFIX = "rate/"
+SHARES = ("val/pck", "val/top", "val/miou", "val/pixel", "val/vc")
+"""Metrics between 0 and 1."""
 
 
 def _figure(width: float, height: float) -> Any:
@@ -44,7 +47,7 @@ def draw_curves(rows: Sequence[Row], path: Path) -> None:
     epochs = np.arange(1, len(rows) + 1)
     panels = {
         "loss": [name for name in rows[-1] if name.startswith("loss")],
-        "validation PCK": [name for name in rows[-1] if name.startswith("val/pck")],
+        "validation": [name for name in rows[-1] if name.startswith(SHARES)],
         "firing rate": ["rate", "val/firing_rate"],
         "learning rate": ["learning_rate"],
     }
@@ -79,20 +82,20 @@ def draw_rates(rows: Sequence[Row], path: Path) -> None:
     _write(figure, path)
 
 
-def draw_examples(frames: Tensor, joints: Tensor, predicted: Tensor, path: Path) -> None:
-    """Labels (white) and predictions (red) on frames: uint8 `[N, C, H, W]`, pixels `[N, J, 2]` twice."""
-    columns = min(4, len(frames))
-    rows = -(-len(frames) // columns)
+def draw_examples(task: Task, clips: Sample, predicted: Tensor, step: int, path: Path) -> None:
+    """Labels (yellow) and predictions on frame `step` of stacked clips."""
+    count = len(predicted)
+    columns = min(4, count)
+    rows = -(-count // columns)
     figure = _figure(2.6 * columns, 2.6 * rows)
-    height, width = frames.shape[-2:]
+    height, width = clips["frames"].shape[-2:]
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes in panels:
         axes.axis("off")
-    for axes, frame, label, guess in zip(panels, frames, joints, predicted, strict=False):
+    for index, axes in enumerate(panels[:count]):
+        frame = clips["frames"][index, step]
         picture = frame.permute(1, 2, 0) if len(frame) == 3 else frame.float().mean(0)  # events: grey
         axes.imshow(picture.numpy(), extent=(0, width, height, 0), cmap="gray")
-        for points, colour in ((label, "white"), (guess, "red")):
-            for a, b in SKELETON:
-                axes.plot(points[[a, b], 0], points[[a, b], 1], color=colour, linewidth=1.2, alpha=0.8)
+        task.show(axes, predicted[index], chosen(clips, index), step)
         axes.set(xlim=(0, width), ylim=(height, 0))
     _write(figure, path)

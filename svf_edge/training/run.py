@@ -26,7 +26,7 @@ from torch import Tensor
 
 from svf_edge.calib.batchnorm import reestimate
 from svf_edge.calib.exponents import inner_exponents
-from svf_edge.data.sample import PoseSample, stack_samples, stretch
+from svf_edge.data.sample import Sample, stack_samples, stretch
 from svf_edge.data.synthetic import GENERATOR_VERSION
 from svf_edge.errors import BadFile, SvfError, UnsupportedInput
 from svf_edge.files import atomic_write, write_text
@@ -34,11 +34,11 @@ from svf_edge.model.network import SpikeVideoFormer
 from svf_edge.model.neurons import fused_neurons
 from svf_edge.model_store import load_model, save_model
 from svf_edge.quant import expand_weight_bits, is_quantised, quantise
-from svf_edge.tasks.pose_evaluation import evaluate
-from svf_edge.training.clips import dataset, first_clips, validation_clips
+from svf_edge.tasks.evaluation import evaluate
+from svf_edge.training.clips import class_names, dataset, first_clips, validation_clips
 from svf_edge.training.history import History
+from svf_edge.training.module import TaskTraining
 from svf_edge.training.start import first_model
-from svf_edge.training.task import PoseTraining
 from svf_edge.training.terms import LossTerm, loss_terms
 from svf_edge.training_config import Phase, PhaseName, TrainConfig
 
@@ -49,7 +49,8 @@ class Run:
 
     config: TrainConfig
     folder: Path
-    validation: PoseSample
+    validation: Sample
+    names: tuple[str, ...]
     history: History
     terms: list[LossTerm]
 
@@ -145,6 +146,7 @@ def train(config: TrainConfig, folder: str | Path) -> Path:
     folder = Path(folder)
     # What cannot be built, quantised, rendered or taught must not claim the folder.
     expand_weight_bits(SpikeVideoFormer(config.model), 8, config.weight_bits)
+    names = class_names(config)
     clips = validation_clips(config)
     dataset("train", config.calibration_clips, config, config.stream_chunks)
     terms = loss_terms(config)
@@ -160,7 +162,7 @@ def train(config: TrainConfig, folder: str | Path) -> Path:
         return paths[-1]
     if config.pictures and not importlib.util.find_spec("matplotlib"):
         _announce("no pictures: matplotlib is not installed (pip install 'svf-edge[report]')")
-    run = Run(config, folder, stack_samples(clips), History(folder), terms)
+    run = Run(config, folder, stack_samples(clips), names, History(folder), terms)
     before: Path | None = None
     for number, (stage, path) in enumerate(zip(order, paths, strict=True), 1):
         if not path.exists():
@@ -179,7 +181,7 @@ def train(config: TrainConfig, folder: str | Path) -> Path:
 def start_model(config: TrainConfig) -> SpikeVideoFormer:
     """The model a run starts from: with the weights of `initial`, or untrained.
 
-    An untrained one is seeded, its head at the marginal distribution of the joints, every layer firing. Raises
+    An untrained one is seeded, its head at the marginal distribution of the labels, every layer firing. Raises
     `BadFile` for a checkpoint of other layers.
     """
     if config.initial is None:
@@ -201,13 +203,14 @@ def fit(run: Run, model: SpikeVideoFormer, phase: Phase, name: PhaseName) -> Spi
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # device lists and tips say nothing here
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")  # a resumed run
     warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")  # between Lightning and torch
-    task = PoseTraining(
+    task = TaskTraining(
         model.train(),
         config,
         phase,
         name=name,
         terms=run.terms,
         validation=run.validation,
+        names=run.names,
         history=run.history,
     )
     trainer = lightning.Trainer(
@@ -269,7 +272,7 @@ class _AtomicCheckpoints(TorchCheckpointIO):
             torch.save(checkpoint, temporary)
 
 
-def _readable(last: Path, task: PoseTraining) -> Path:
+def _readable(last: Path, task: TaskTraining) -> Path:
     """`last` if it is a checkpoint of `task`; whatever a damaged file makes torch raise becomes `BadFile`."""
     try:
         state = torch.load(last, map_location="cpu", weights_only=True)
@@ -288,6 +291,7 @@ def _save(run: Run, model: SpikeVideoFormer, history: dict[str, Any], path: Path
     meta = {
         "training": run.config.model_dump(mode="json"),
         "generator_version": GENERATOR_VERSION,
+        **({"classes": list(run.names)} if run.names else {}),
         "metrics": result.metrics,
         "firing_rates": result.rates,
         "training_seconds": run.history.seconds,

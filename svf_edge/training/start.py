@@ -1,4 +1,4 @@
-"""The first weights of a run: a head at the joints' marginal distribution, and neurons that all fire."""
+"""The first weights of a run: a head at the labels' marginal distribution, and neurons that all fire."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ import lightning
 import torch
 from torch import Tensor, nn
 
-from svf_edge.data.sample import PoseSample
+from svf_edge.data.sample import Sample
 from svf_edge.errors import SvfError, UnsupportedInput
-from svf_edge.model.config import PoseHead
-from svf_edge.model.heads import Pose
 from svf_edge.model.network import SpikeVideoFormer
 from svf_edge.model.neurons import Lif
-from svf_edge.tasks.pose import bin_frequency, inside
+from svf_edge.tasks.registry import make_task
 from svf_edge.training_config import TrainConfig
 
 LOWEST: Final = 0.02
@@ -31,22 +29,22 @@ _FACTOR: Final = 1.25  # of a gain, per trial
 _TRIALS: Final = 30
 
 
-def first_model(config: TrainConfig, clips: PoseSample) -> SpikeVideoFormer:
+def first_model(config: TrainConfig, clips: Sample) -> SpikeVideoFormer:
     """The untrained model of a run, from its seed and its first clips.
 
-    Raises `UnsupportedInput` where no joint of the clips is labelled inside the frame, and as `make_alive` does.
+    Raises `UnsupportedInput` where the clips have no label for the head, and as `make_alive` does.
     """
     lightning.seed_everything(config.seed, verbose=False)
     model = SpikeVideoFormer(config.model)
-    size, joints = config.model.frame_size, clips["joints"]
-    assert isinstance(model.head, Pose) and isinstance(config.model.head, PoseHead)
-    counted = inside(joints, size)
-    if not counted.any():
+    task = make_task(config.model, sigma=config.sigma)
+    frequency = task.frequency(clips)
+    if not frequency.any():
         raise UnsupportedInput(
-            f"{config.name}: no joint is labelled inside the frame in the first {len(joints)} training clips; data of "
-            "this kind may need more to have 2-D labels (`svf-edge data check` says what)"
+            f"{config.name}: nothing in the first {len(clips['frames'])} training clips is labelled for a "
+            f"{config.model.head.kind} head (labels of kind '{task.needs}'); data of this kind may need more to have "
+            "them (`svf-edge data check` says what)"
         )
-    model.head.start_from(bin_frequency(joints, counted, config.model.head, size))
+    model.head.start_from(frequency)
     if config.model.neuron == "lif":
         make_alive(model, clips["frames"][: config.batch_size])
     return model

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from svf_edge.data.sample import Sample
 from svf_edge.errors import BadFile
-from svf_edge.model.config import ModelConfig, PoseHead
 from svf_edge.model.network import SpikeVideoFormer
 from svf_edge.model_store import load_model
-from svf_edge.tasks.pose import inside, simcc_loss
+from svf_edge.tasks.registry import make_task
+from svf_edge.tasks.task import Task
 from svf_edge.training_config import Distillation, TrainConfig
 
 
@@ -23,14 +24,13 @@ from svf_edge.training_config import Distillation, TrainConfig
 class Step:
     """What the terms see of one step.
 
-    `frames` uint8 `[B, T, C, H, W]`; `joints` float32 `[B, T, J, 2]` in pixels, outside the frame where unknown;
-    `scores` `[B, T, K]`; `rates` the mean spikes per level of every LIF by module path, with gradient; `progress` the
-    share of the float phase's steps that are done, 1 afterwards.
+    `clips` are stacked samples, `scores` `[B, T, K]` or `[B, T, K, h, w]` what the model makes of them; `rates` the
+    mean spikes per level of every LIF by module path, with gradient; `progress` the share of the float phase's steps
+    that are done, 1 afterwards.
     """
 
     model: SpikeVideoFormer
-    frames: Tensor
-    joints: Tensor
+    clips: Sample
     scores: Tensor
     rates: Mapping[str, Tensor]
     progress: float
@@ -44,17 +44,15 @@ class LossTerm(Protocol):
     def __call__(self, step: Step) -> Tensor: ...
 
 
-class PoseTerm:
-    """SimCC cross-entropy over the joints inside the frame."""
+class TaskTerm:
+    """The task's own loss, named after the head."""
 
-    name = "pose"
-
-    def __init__(self, head: PoseHead, size: tuple[int, int], sigma: float) -> None:
-        self.head, self.size, self.sigma = head, size, sigma
+    def __init__(self, task: Task) -> None:
+        self.name: str = task.config.head.kind
+        self.task = task
 
     def __call__(self, step: Step) -> Tensor:
-        counted = inside(step.joints, self.size)
-        return simcc_loss(step.scores, step.joints, counted, self.head, self.size, self.sigma)
+        return self.task.loss(step.scores, step.clips)
 
 
 class RateTerm:
@@ -89,7 +87,7 @@ class RateTerm:
 
 
 class DistillationTerm:
-    """KL divergence from a teacher's distributions over the bins, mean over frames, joints and axes.
+    """KL divergence from a teacher's distributions (`Task.distributions`), mean over all of them.
 
     Labels are not read, so clips without any are of use. The factor temperature^2 keeps the size of the gradient
     (Hinton et al. 2015).
@@ -97,15 +95,15 @@ class DistillationTerm:
 
     name = "distillation"
 
-    def __init__(self, settings: Distillation, config: ModelConfig) -> None:
-        assert isinstance(config.head, PoseHead)
-        self.settings, self.head = settings, config.head
+    def __init__(self, settings: Distillation, task: Task) -> None:
+        self.settings, self.task = settings, task
         self.teacher, _ = load_model(settings.teacher)
-        theirs = self.teacher.config
+        config, theirs = task.config, self.teacher.config
+        answers = ("joints", "bins", "reach", "classes", "cell")  # fields that say what a score stands for
         for name, have, want in (
             ("frame_size", theirs.frame_size, config.frame_size),
-            ("head.joints", getattr(theirs.head, "joints", None), config.head.joints),
-            ("head.bins", getattr(theirs.head, "bins", None), config.head.bins),
+            ("head.kind", theirs.head.kind, config.head.kind),
+            *((f"head.{name}", getattr(theirs.head, name, None), getattr(config.head, name, None)) for name in answers),
         ):
             if have != want:
                 raise BadFile(f"{settings.teacher}: the teacher has {name} {have}, the student {want}; make them equal")
@@ -113,24 +111,24 @@ class DistillationTerm:
 
     def __call__(self, step: Step) -> Tensor:
         with torch.no_grad():
-            taught = self.teacher.to(step.frames.device)(step.frames)
+            frames = step.clips["frames"]
+            taught = self.teacher.to(frames.device)(frames)
         cool = 1 / self.settings.temperature
-        shape = (self.head.joints * 2, self.head.bins)
-        target = F.log_softmax(taught.float().unflatten(-1, shape) * cool, -1)
-        own = F.log_softmax(step.scores.float().unflatten(-1, shape) * cool, -1)
+        target, own = (
+            F.log_softmax(self.task.distributions(scores.float()) * cool, -1) for scores in (taught, step.scores)
+        )
         divergence = F.kl_div(own, target, reduction="none", log_target=True).sum(-1).mean()
         return divergence * (self.settings.weight / cool**2)
 
 
 def loss_terms(config: TrainConfig) -> list[LossTerm]:
     """The terms of a run."""
-    head = config.model.head
-    assert isinstance(head, PoseHead)
-    terms: list[LossTerm] = [PoseTerm(head, config.model.frame_size, config.sigma)]
+    task = make_task(config.model, sigma=config.sigma)
+    terms: list[LossTerm] = [TaskTerm(task)]
     if config.model.neuron == "lif":
         terms.append(
             RateTerm(config.rate_target, config.rate_scope, config.rate_layers, config.rate_weight, config.rate_warmup)
         )
     if config.distillation is not None:
-        terms.append(DistillationTerm(config.distillation, config.model))
+        terms.append(DistillationTerm(config.distillation, task))
     return terms

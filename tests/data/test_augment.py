@@ -3,12 +3,12 @@ import pytest
 import torch
 
 from svf_edge.data.augment import augment, mirrored, moved, recoloured, reversed_in_time
-from svf_edge.data.sample import PoseSample
+from svf_edge.data.sample import Sample
 from svf_edge.data.skeleton import FLIP_ORDER
 from svf_edge.data.synthetic import SyntheticPoseDataset
 
 
-def dots(height: int = 40, width: int = 56) -> PoseSample:
+def dots(height: int = 40, width: int = 56) -> Sample:
     """Bright 3x3 squares at the 13 joints, which lie on pixel centres, in front of black."""
     rng = np.random.default_rng(0)
     places = rng.permutation(5 * 7)[:13]
@@ -20,16 +20,17 @@ def dots(height: int = 40, width: int = 56) -> PoseSample:
             joints[t, j] = torch.tensor([x + 0.5, y + 0.5])
             frames[t, :, y - 1 : y + 2, x - 1 : x + 2] = 200
     joints3d = torch.cat([joints / 10, torch.full((2, 13, 1), 3.0)], dim=-1)
-    return PoseSample(
+    return Sample(
         frames=frames,
         joints=joints,
         visible=torch.ones(2, 13, dtype=torch.bool),
         joints3d=joints3d,
-        motion=torch.tensor(4),
+        label=torch.tensor(4),
+        mask=(frames[:, 0] > 0).to(torch.uint8),
     )
 
 
-def on_dots(clip: PoseSample) -> bool:
+def on_dots(clip: Sample) -> bool:
     pixel = clip["joints"].floor().long()
     time = torch.arange(2)[:, None]
     values = clip["frames"][time, 0, pixel[..., 1].clamp(0, 39), pixel[..., 0].clamp(0, 55)]

@@ -12,18 +12,18 @@ from torch.utils.data import DataLoader
 
 from svf_edge.data import cache
 from svf_edge.data.cache import IDENTITY, CachedPoseDataset, render_cache
-from svf_edge.data.sample import PoseSample, stack_samples
+from svf_edge.data.sample import Sample, stack_samples
 from svf_edge.data.synthetic import SyntheticPoseDataset
 from svf_edge.errors import BadFile, UnsupportedInput
 
-FIELDS = ("frames", "joints", "visible", "joints3d", "motion")
+FIELDS = ("frames", "joints", "visible", "joints3d", "label", "mask")
 
 
 def clips(length: int = 10, seed: int = 3) -> SyntheticPoseDataset:
     return SyntheticPoseDataset("train", length, frames=2, size=(24, 32), seed=seed)
 
 
-def same(one: PoseSample, two: PoseSample) -> bool:
+def same(one: Sample, two: Sample) -> bool:
     return all(torch.equal(one[name], two[name]) for name in FIELDS)  # type: ignore[literal-required]
 
 
@@ -40,7 +40,7 @@ def test_a_cached_clip_is_the_rendered_clip(rendered: Path) -> None:
     cached, direct = CachedPoseDataset(rendered), clips()
     assert len(cached) == 10
     assert all(same(cached[i], direct[i]) for i in range(10))
-    assert cached[0]["frames"].dtype == torch.uint8 and cached[0]["motion"].dtype == torch.int64
+    assert cached[0]["frames"].dtype == torch.uint8 and cached[0]["label"].dtype == torch.int64
     assert same(stack_samples(cached), next(iter(DataLoader(cached, batch_size=10))))
 
 

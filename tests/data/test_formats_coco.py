@@ -83,7 +83,7 @@ def test_a_written_clip_reads_back(copy: Path) -> None:
         assert labelled.sum() > 60
         torch.testing.assert_close(sample["joints"][labelled], clip["joints"][labelled])
         assert (labelled | ~clip["visible"]).all()
-        assert sample["joints3d"].isnan().all() and sample["motion"] == -1
+        assert sample["joints3d"].isnan().all() and sample["label"] == -1
 
 
 def test_the_crop_follows_the_person_and_stays_for_the_clip(written: Path) -> None:

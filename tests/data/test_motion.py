@@ -3,14 +3,14 @@ import pytest
 
 from svf_edge.data import mocap
 from svf_edge.data.motion import Motion, random_motion, random_step
-from svf_edge.data.sample import UNKNOWN_MOTION
+from svf_edge.data.sample import UNKNOWN_CLASS
 
 TIMES = np.arange(6) / 15
 
 
 def draw(split: str, count: int) -> list[Motion]:
     motions = mocap.split_motions(split)
-    return [random_motion(np.random.default_rng(i), motions, TIMES, vary=split == "train") for i in range(count)]
+    return [random_motion(np.random.default_rng(i), motions, vary=split == "train")(TIMES) for i in range(count)]
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +27,9 @@ def test_people_are_mostly_upright_and_seldom_on_the_floor(training: list[Motion
 
 
 def test_everyday_poses_have_no_motion_label_and_both_feet_low(training: list[Motion]) -> None:
-    unknown = [m for m in training if m.label == UNKNOWN_MOTION]
+    unknown = [m for m in training if m.label == UNKNOWN_CLASS]
     assert 0.25 < len(unknown) / len(training) < 0.5
-    known = {m.label for m in training} - {UNKNOWN_MOTION}
+    known = {m.label for m in training} - {UNKNOWN_CLASS}
     assert known <= {mocap.MOTION_NAMES.index(m.name) for m in mocap.split_motions("train")}
     heads = [mocap.forward_kinematics(m.root, m.rotations).points["head"][:, 1] - m.root[:, 1] for m in unknown]
     assert np.median(np.concatenate(heads)) > 0.5

@@ -24,6 +24,7 @@ def join(items: list[tuple[list[float], list[float], float, list[float]]]) -> Ca
         threshold=np.full(count, 9, np.float32),
         texture=np.zeros((count, 3), np.float32),
         cloth=np.zeros(count, np.int64),
+        label=np.zeros(count, np.uint8),
     )
 
 

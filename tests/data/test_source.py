@@ -224,7 +224,7 @@ def test_single_frames_are_taken_from_anywhere_in_a_clip(monkeypatch: pytest.Mon
         whole = data.clips[index]
         (found,) = [t for t in range(9) if torch.equal(whole["joints"][t], clip["joints"][0])]
         assert torch.equal(whole["frames"][found], clip["frames"][0])
-        assert torch.equal(whole["visible"][found], clip["visible"][0]) and whole["motion"] == clip["motion"]
+        assert torch.equal(whole["visible"][found], clip["visible"][0]) and whole["label"] == clip["label"]
         assert torch.equal(whole["joints3d"][found], clip["joints3d"][0])
         begins.append(found)
     assert len(set(begins)) >= 7
@@ -244,7 +244,7 @@ def test_stretches_of_clips_and_of_stacks() -> None:
     part = stretch(clips[1], 2, 5)
     assert_well_formed(part, 3, 3, SIZE)
     stacked = stretch(stack_samples(clips), 2, 5)
-    assert stacked["frames"].shape == (2, 3, 3, *SIZE) and stacked["motion"].shape == (2,)
+    assert stacked["frames"].shape == (2, 3, 3, *SIZE) and stacked["label"].shape == (2,)
     for name in ("frames", "joints", "visible", "joints3d"):
         assert torch.equal(stacked[name][1], part[name])
         assert torch.equal(clips[1][name][2:5], part[name])

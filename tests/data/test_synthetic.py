@@ -7,16 +7,16 @@ from torch.utils.data import DataLoader
 
 from svf_edge.data import synthetic
 from svf_edge.data.render import Camera, Layer, rasterise
-from svf_edge.data.sample import PoseSample
+from svf_edge.data.sample import Sample
 from svf_edge.data.skeleton import FLIP_ORDER, FLIP_PAIRS, JOINT_NAMES, SKELETON
 from svf_edge.data.synthetic import SyntheticPoseDataset
 from svf_edge.errors import UnsupportedInput
 
 
-def digest(clips: list[PoseSample]) -> str:
+def digest(clips: list[Sample]) -> str:
     total = hashlib.sha256()
     for clip in clips:
-        for name in ("frames", "joints", "visible", "joints3d", "motion"):
+        for name in ("frames", "joints", "visible", "joints3d", "label"):
             total.update(clip[name].numpy().tobytes())
     return total.hexdigest()
 

@@ -23,6 +23,7 @@ from svf_edge.runtimes.evaluation_data import load_evaluation
 from svf_edge.runtimes.evaluation_model import open_subject
 from svf_edge.runtimes.evaluation_plots import write_pictures
 from svf_edge.shipped import REAL_LABELS
+from svf_edge.tasks.registry import make_task
 from tests.models import float_model, quantised_model, random_clips
 from tests.programs import noise_clip, random_program
 from tests.runtimes.bundles import needs_library
@@ -58,7 +59,7 @@ def test_the_same_joints_everywhere(models: dict[str, Path], kind: str, runtime:
     clips = random_clips(CONFIG, 3, seed=5)
     with open_subject(models["program"], "reference") as subject:
         expected = subject.predict(clips, lambda _: None)
-    assert expected.points.flatten(0, 1).std(0).max() > 1  # the clips are told apart
+    assert expected.values.flatten(0, 1).std(0).max() > 1  # the clips are told apart
     assert all(0 < rate < 1 for rate in expected.rates.values())
     done: list[int] = []
     with open_subject(models[kind], runtime) as subject:
@@ -66,7 +67,7 @@ def test_the_same_joints_everywhere(models: dict[str, Path], kind: str, runtime:
             pytest.skip("our ONNX Runtime library is not built")
         assert subject.runtime == where
         found = subject.predict(clips, done.append)
-    assert torch.equal(found.points, expected.points)
+    assert torch.equal(found.values, expected.values)
     assert done[-1] == 3
     if found.rates:
         assert list(found.rates.values()) == pytest.approx(list(expected.rates.values()), abs=1e-6)
@@ -78,7 +79,7 @@ def test_packed_twice_in_one_process(models: dict[str, Path]) -> None:
     """The library of the first bundle made for the time being serves the second."""
     for _ in range(2):
         with open_subject(models["program"], "onnxruntime packed") as subject:
-            assert subject.predict(random_clips(CONFIG, 1, seed=5), lambda _: None).points.isfinite().all()
+            assert subject.predict(random_clips(CONFIG, 1, seed=5), lambda _: None).values.isfinite().all()
 
 
 def test_report_of_the_real_clips(models: dict[str, Path], tmp_path: Path) -> None:
@@ -103,7 +104,7 @@ def test_the_shipped_real_clips_are_what_they_say() -> None:
     assert sum(path.stat().st_size for path in REAL_LABELS.parent.iterdir()) <= 1_200_000
     for licence in ("LICENSE.sports2d", "LICENSE.pose2sim"):
         assert "BSD 3-Clause" in (REAL_LABELS.parents[1] / licence).read_text(encoding="utf-8")
-    found = load_evaluation("real", None, 4, (64, 64))
+    found = load_evaluation("real", None, make_task(model_config("tiny")))
     assert len(set(found.groups)) == len(files) == 9
     visible = found.clips["visible"]
     assert visible.float().mean() > 0.85
@@ -123,25 +124,25 @@ def test_own_labels_as_file_and_as_folder(tmp_path: Path) -> None:
     path = tmp_path / "mine.json"
     path.write_text(json.dumps(labels))
     for data in (str(path), str(tmp_path)):
-        found = load_evaluation(data, None, 4, (32, 32))
+        found = load_evaluation(data, None, make_task(CONFIG))
         assert found.name == "mine.json" and set(found.kinds) == {"walk-on"} and len(found.kinds) == 4
     labels["annotations"][3]["keypoints"][5] = 7
     path.write_text(json.dumps(labels))
     with pytest.raises(BadFile, match=r"mine\.json: annotations\.3 .*v is 7"):
-        load_evaluation(str(path), None, 4, (32, 32))
+        load_evaluation(str(path), None, make_task(CONFIG))
     for entry in labels["annotations"]:
         entry["keypoints"][2::3] = [1] * 13
     path.write_text(json.dumps(labels))
-    with pytest.raises(BadFile, match="no joint is visible"):
-        load_evaluation(str(path), None, 4, (32, 32))
+    with pytest.raises(BadFile, match="nothing that a pose head is measured on"):
+        load_evaluation(str(path), None, make_task(CONFIG))
     (tmp_path / "other.json").write_text("{}")
     with pytest.raises(BadFile, match=r"one JSON file .* \(mine\.json, other\.json\)"):
-        load_evaluation(str(tmp_path), None, 4, (32, 32))
+        load_evaluation(str(tmp_path), None, make_task(CONFIG))
 
 
 def test_unknown_data_is_named() -> None:
     with pytest.raises(UnsupportedInput, match="--data rael: no such file; give synthetic, real"):
-        load_evaluation("rael", None, 4, (32, 32))
+        load_evaluation("rael", None, make_task(CONFIG))
 
 
 def test_refusals(models: dict[str, Path], tmp_path: Path) -> None:
@@ -164,11 +165,8 @@ def test_refusals(models: dict[str, Path], tmp_path: Path) -> None:
         pass
     events = model_config("tiny", frame_size=(32, 32), channels=2, input="events")
     save_model(float_model(events), tmp_path / "events.safetensors", {})
-    with (
-        pytest.raises(UnsupportedInput, match="takes 2 channels of events"),
-        open_subject(tmp_path / "events.safetensors"),
-    ):
-        pass
+    with pytest.raises(UnsupportedInput, match="takes 2 channels of events and does not record a camera"):
+        evaluate_model(tmp_path / "events.safetensors")
 
 
 def test_command(models: dict[str, Path], tmp_path: Path) -> None:

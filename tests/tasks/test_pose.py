@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from svf_edge.model.config import PoseHead
+from svf_edge.data.sample import UNKNOWN_CLASS, UNKNOWN_PIXEL, Sample
+from svf_edge.model.config import PoseHead, model_config
 from svf_edge.tasks.decoding import decode
-from svf_edge.tasks.pose import bin_frequency, inside, simcc_loss, simcc_targets
+from svf_edge.tasks.pose import PoseTask
+from svf_edge.tasks.simcc import bin_targets
 
 HEAD = PoseHead(joints=3, bins=32)
 SIZE = (48, 64)  # height, width
+TASK = PoseTask(model_config("tiny", head=HEAD.model_dump(), frame_size=SIZE))
 
 
 def random_joints() -> torch.Tensor:
@@ -21,7 +24,7 @@ def random_joints() -> torch.Tensor:
 
 def test_decoding_inverts_the_targets() -> None:
     joints = random_joints()
-    scores = simcc_targets(joints, SIZE, HEAD.bins, 1.5).log().clamp(min=-30).flatten(-3)
+    scores = bin_targets(places(joints), HEAD.bins, 1.5).log().clamp(min=-30).flatten(-3)
     pose = decode(scores.numpy(), HEAD, SIZE)
     assert pose.points.shape == (4, 5, 3, 2) and pose.confidence.shape == (4, 5, 3)
     assert np.abs(pose.points - joints.numpy()).max() < 0.2  # a bin is 2 by 1.5 pixels
@@ -62,31 +65,48 @@ def test_a_window_ends_at_the_frame(edge: int) -> None:
     assert pose.confidence.min() > 0.99
 
 
-def test_joints_outside_do_not_count() -> None:
+def clips_of(joints: torch.Tensor) -> Sample:
+    """Stacked samples of these joints."""
+    count, steps = joints.shape[:2]
+    return {
+        "frames": torch.zeros(count, steps, 3, *SIZE, dtype=torch.uint8),
+        "joints": joints,
+        "visible": torch.ones(joints.shape[:3], dtype=torch.bool),
+        "joints3d": torch.full((*joints.shape[:3], 3), torch.nan),
+        "label": torch.full((count,), UNKNOWN_CLASS),
+        "mask": torch.full((count, steps, *SIZE), UNKNOWN_PIXEL, dtype=torch.uint8),
+    }
+
+
+def places(joints: torch.Tensor) -> torch.Tensor:
+    return joints * HEAD.bins / torch.tensor([SIZE[1], SIZE[0]])
+
+
+def test_joints_outside_and_unknown_ones_do_not_count() -> None:
     joints = random_joints()
     joints[0, 0, 0] = torch.tensor([-3.0, 20.0])
     joints[1, 1, 1] = torch.tensor([64.0, 20.0])
-    counted = inside(joints, SIZE)
-    assert int((~counted).sum()) == 2 and not counted[0, 0, 0] and not counted[1, 1, 1]
+    joints[2, 2, 2] = torch.nan
+    counted = torch.ones(joints.shape[:3], dtype=torch.bool)
+    counted[0, 0, 0] = counted[1, 1, 1] = counted[2, 2, 2] = False
     scores = torch.zeros(4, 5, 3 * 2 * 32, requires_grad=True)
-    simcc_loss(scores, joints, counted, HEAD, SIZE, 1.5).backward()
+    TASK.loss(scores, clips_of(joints)).backward()
     assert scores.grad is not None
     per_joint = scores.grad.unflatten(-1, (3, 2, 32)).abs().sum((-1, -2))
     assert torch.equal(per_joint > 0, counted)
 
 
 def test_loss_is_least_at_the_targets() -> None:
-    joints = random_joints()
-    counted = inside(joints, SIZE)
-    perfect = simcc_targets(joints, SIZE, HEAD.bins, 1.5).log().clamp(min=-60).flatten(-3)
-    best = simcc_loss(perfect, joints, counted, HEAD, SIZE, 1.5)
-    assert best < simcc_loss(perfect.roll(1, -1), joints, counted, HEAD, SIZE, 1.5)
-    assert best < simcc_loss(torch.zeros_like(perfect), joints, counted, HEAD, SIZE, 1.5)
+    clips = clips_of(random_joints())
+    perfect = bin_targets(places(clips["joints"]), HEAD.bins, TASK.sigma).log().clamp(min=-60).flatten(-3)
+    best = TASK.loss(perfect, clips)
+    assert best < TASK.loss(perfect.roll(1, -1), clips)
+    assert best < TASK.loss(torch.zeros_like(perfect), clips)
 
 
 def test_frequency_counts_joints() -> None:
     joints = random_joints()
-    counted = inside(joints, SIZE)
-    frequency = bin_frequency(joints, counted, HEAD, SIZE)
+    frequency = TASK.frequency(clips_of(joints))
     assert frequency.shape == (3, 2, 32)
     torch.testing.assert_close(frequency.sum(-1), torch.full((3, 2), 20.0))
+    assert not TASK.frequency(clips_of(torch.full_like(joints, -1))).any()

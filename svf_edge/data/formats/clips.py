@@ -11,13 +11,13 @@ from typing import Final
 
 from torch.utils.data import Dataset
 
-from svf_edge.data.sample import PoseSample
+from svf_edge.data.sample import Sample
 from svf_edge.errors import BadFile, UnsupportedInput
 
 SPLITS: Final = ("train", "val")
 
 
-class FormatDataset(Dataset[PoseSample]):
+class FormatDataset(Dataset[Sample]):
     """A data set read from files. Item i depends on the files and i alone.
 
     `problems` says what is wrong with the data set without making the other clips useless, such as missing frames;
@@ -53,11 +53,15 @@ class FormatDataset(Dataset[PoseSample]):
     def __len__(self) -> int: ...
 
     @abstractmethod
-    def __getitem__(self, index: int) -> PoseSample: ...
+    def __getitem__(self, index: int) -> Sample: ...
 
     @abstractmethod
     def name(self, index: int) -> str:
         """Which files, and where in them, clip `index` is made of."""
+
+    def group(self, index: int) -> str:
+        """What clip `index` shows, such as its video: clips of one group are not independent of one another."""
+        return self.name(index)
 
     def require_clips(self, where: Path) -> None:
         """Raises BadFile if no clip was found, with what may be why."""

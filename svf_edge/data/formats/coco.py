@@ -31,7 +31,7 @@ from svf_edge.data.formats.clips import FormatDataset, missing_between, runs
 from svf_edge.data.formats.files import existing_folder, inside, read_image
 from svf_edge.data.formats.labels import UNLABELLED, by_name, make_sample, require_finite
 from svf_edge.data.formats.region import Region, resize_pixels
-from svf_edge.data.sample import PoseSample
+from svf_edge.data.sample import Sample
 from svf_edge.data.skeleton import FLIP_ORDER, JOINT_NAMES, SKELETON
 from svf_edge.data.video import read_frames
 from svf_edge.errors import BadFile, MissingPackage, UnsupportedInput
@@ -174,7 +174,10 @@ class CocoDataset(FormatDataset):
             return f"{first.file_name} to {Path(last.file_name).name}"
         return f"{first.file_name} frames {first.frame} to {last.frame}"
 
-    def __getitem__(self, index: int) -> PoseSample:
+    def group(self, index: int) -> str:
+        return self.clips[index].source
+
+    def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self.clips):
             raise IndexError(index)
         clip = self.clips[index]
@@ -331,7 +334,7 @@ def _place(image: _Image, file: Path) -> tuple[str, int]:
 
 
 def write_coco(
-    clips: Dataset[PoseSample], folder: str | Path, *, images: bool = False, rate: int = 25
+    clips: Dataset[Sample], folder: str | Path, *, images: bool = False, rate: int = 25
 ) -> tuple[Path, Path]:
     """Write clips as lossless videos (or PNG `images`) and `annotations.json`; returns the media folder and that file.
 

@@ -29,7 +29,7 @@ from svf_edge.data.formats.clips import FormatDataset
 from svf_edge.data.formats.files import existing_folder
 from svf_edge.data.formats.labels import DHP19_NAMES, FROM_DHP19, UNLABELLED, make_sample, require_metres
 from svf_edge.data.formats.region import Region, resize_pixels
-from svf_edge.data.sample import PoseSample
+from svf_edge.data.sample import Sample
 from svf_edge.data.skeleton import JOINT_NAMES, NUM_JOINTS
 from svf_edge.errors import BadFile, MissingPackage, UnsupportedInput
 from svf_edge.files import atomic_write
@@ -120,7 +120,7 @@ class Dhp19Dataset(FormatDataset):
         recording, start = self.clips[index]
         return f"{recording.frames.name} frames {start} to {start + self.frames - 1}"
 
-    def __getitem__(self, index: int) -> PoseSample:
+    def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self.clips):
             raise IndexError(index)
         recording, start = self.clips[index]
@@ -289,7 +289,7 @@ def _is_reversed(
 
 
 def write_dhp19(
-    clips: Dataset[PoseSample],
+    clips: Dataset[Sample],
     folder: str | Path,
     *,
     subjects: Sequence[int] = (1, 13),

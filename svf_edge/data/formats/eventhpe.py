@@ -22,7 +22,7 @@ from svf_edge.data.formats.clips import numbered
 from svf_edge.data.formats.files import existing_folder, npz_bytes, read_image
 from svf_edge.data.formats.mmhpsd import TEST_SUBJECTS, Clip, EventPoseDataset, event_frames, pose_arrays
 from svf_edge.data.formats.packed import CHANNELS, SIDE
-from svf_edge.data.sample import PoseSample
+from svf_edge.data.sample import Sample
 from svf_edge.errors import BadFile
 from svf_edge.files import atomic_write
 
@@ -91,7 +91,7 @@ class EventHpeDataset(EventPoseDataset):
 
 
 def write_eventhpe(
-    clips: Dataset[PoseSample],
+    clips: Dataset[Sample],
     folder: str | Path,
     *,
     subjects: Sequence[str] = ("subject01", "subject03"),

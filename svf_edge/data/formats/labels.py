@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from svf_edge.data.sample import UNKNOWN_MOTION, PoseSample
+from svf_edge.data.sample import UNKNOWN_CLASS, UNKNOWN_PIXEL, Sample
 from svf_edge.data.skeleton import JOINT_NAMES, NUM_JOINTS
 from svf_edge.errors import BadFile
 
@@ -150,20 +150,35 @@ def require_metres(joints3d: NDArray[np.floating], file: Path, key: str) -> None
 
 
 def make_sample(
-    frames: NDArray[np.uint8], joints: Array, visible: NDArray[np.bool_], joints3d: Array | None = None
-) -> PoseSample:
-    """A sample from frames `[T, C, H, W]`, joints `[T, 13, 2]` (px) and what a data set says is `visible` `[T, 13]`.
+    frames: NDArray[np.uint8],
+    joints: Array | None = None,
+    visible: NDArray[np.bool_] | None = None,
+    joints3d: Array | None = None,
+    *,
+    label: int = UNKNOWN_CLASS,
+    mask: NDArray[np.uint8] | None = None,
+) -> Sample:
+    """A sample from frames `[T, C, H, W]` and what a data set labels, the rest unknown.
+
+    That may be joints `[T, 13, 2]` (px) with which of them it says are `visible` `[T, 13]`, 3-D joints, the class of
+    the clip, and the classes of pixels `[T, H, W]`.
 
     Joints outside the frame are not visible, whatever the data set says.
     """
     limit = np.array([frames.shape[3], frames.shape[2]], dtype=np.float32)
+    if joints is None or visible is None:
+        joints = np.full((len(frames), NUM_JOINTS, 2), UNLABELLED, dtype=np.float32)
+        visible = np.zeros(joints.shape[:2], dtype=bool)
     within = np.all((joints >= 0) & (joints < limit), axis=-1)
     if joints3d is None:
         joints3d = np.full((len(frames), NUM_JOINTS, 3), np.nan, dtype=np.float32)
-    return PoseSample(
+    if mask is None:
+        mask = np.full((len(frames), *frames.shape[2:]), UNKNOWN_PIXEL, dtype=np.uint8)
+    return Sample(
         frames=torch.from_numpy(np.ascontiguousarray(frames)),
         joints=torch.from_numpy(joints.astype(np.float32)),
         visible=torch.from_numpy(visible & within),
         joints3d=torch.from_numpy(joints3d.astype(np.float32)),
-        motion=torch.tensor(UNKNOWN_MOTION),
+        label=torch.tensor(label),
+        mask=torch.from_numpy(mask),
     )

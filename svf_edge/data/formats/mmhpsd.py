@@ -36,7 +36,7 @@ from svf_edge.data.formats.labels import (
 )
 from svf_edge.data.formats.packed import CHANNELS, PACKED_BYTES, SIDE, BitOrder, detect_order, pack, unpack
 from svf_edge.data.formats.region import Region, resize_events, resize_pixels
-from svf_edge.data.sample import PoseSample
+from svf_edge.data.sample import Sample
 from svf_edge.data.skeleton import FLIP_ORDER, NUM_JOINTS
 from svf_edge.errors import BadFile, UnsupportedInput
 from svf_edge.files import atomic_write
@@ -153,7 +153,7 @@ class EventPoseDataset(FormatDataset):
             )
         return joints, joints3d
 
-    def __getitem__(self, index: int) -> PoseSample:
+    def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self.clips):
             raise IndexError(index)
         joints, joints3d = (labels[1:] for labels in self.poses(index))
@@ -256,7 +256,7 @@ class MmhpsdDataset(EventPoseDataset):
 
 
 def write_mmhpsd(
-    clips: Dataset[PoseSample],
+    clips: Dataset[Sample],
     folder: str | Path,
     *,
     subjects: Sequence[str] = ("subject01", "subject03"),
@@ -289,7 +289,7 @@ def write_mmhpsd(
     return written
 
 
-def event_frames(clip: PoseSample, rng: np.random.Generator) -> Pixels:
+def event_frames(clip: Sample, rng: np.random.Generator) -> Pixels:
     """Binary event frames `[N - 1, 4, 256, 256]` simulated from a clip of N square frames."""
     height, width = clip["frames"].shape[2:]
     if height != width:
@@ -297,7 +297,7 @@ def event_frames(clip: PoseSample, rng: np.random.Generator) -> Pixels:
     return simulate_events(resize_pixels(clip["frames"].numpy(), (SIDE, SIDE)), MMHPSD_CAMERA, rng)
 
 
-def pose_arrays(clip: PoseSample, flip: bool = False) -> list[dict[str, NDArray[Any]]]:
+def pose_arrays(clip: Sample, flip: bool = False) -> list[dict[str, NDArray[Any]]]:
     """The arrays of every pose file of a clip; `flip`: of the mirrored clip."""
     joints = clip["joints"].numpy() * np.float32(SIDE / clip["frames"].shape[3])
     joints3d = clip["joints3d"].numpy().copy()

@@ -1,4 +1,4 @@
-"""Evaluation of pose models: on their own device, and with their mode restored."""
+"""Evaluation of models: on their own device, and with their mode restored."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from svf_edge.data.sample import PoseSample, stack_samples
+from svf_edge.data.sample import Sample, stack_samples
 from svf_edge.data.synthetic import SyntheticPoseDataset
 from svf_edge.model.config import model_config
-from svf_edge.tasks.pose_evaluation import evaluate
+from svf_edge.tasks.evaluation import evaluate
 from tests.models import float_model
 
 
@@ -20,11 +20,11 @@ class _Arrived(Exception):
 
 
 @pytest.fixture(scope="module")
-def clips() -> PoseSample:
+def clips() -> Sample:
     return stack_samples(SyntheticPoseDataset("val", 3))
 
 
-def test_clips_go_to_the_device_of_the_model(clips: PoseSample) -> None:
+def test_clips_go_to_the_device_of_the_model(clips: Sample) -> None:
     model = float_model(model_config("tiny")).to("meta")
     devices: list[str] = []
 
@@ -39,7 +39,7 @@ def test_clips_go_to_the_device_of_the_model(clips: PoseSample) -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_gpu_evaluates_too(clips: PoseSample) -> None:
+def test_a_gpu_evaluates_too(clips: Sample) -> None:
     model = float_model(model_config("tiny"))
     expected = evaluate(model, clips)
     measured = evaluate(model.cuda(), clips)
@@ -47,7 +47,7 @@ def test_a_gpu_evaluates_too(clips: PoseSample) -> None:
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_the_mode_is_restored(clips: PoseSample, training: bool) -> None:
+def test_the_mode_is_restored(clips: Sample, training: bool) -> None:
     model = float_model(model_config("tiny")).train(training)
     result = evaluate(model, clips, batch_size=2)
     assert model.training is training

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
-from svf_edge.data.sample import PoseSample
+from svf_edge.data.sample import Sample, chosen, stretch
 from svf_edge.errors import SvfError
 from svf_edge.model.network import SpikeVideoFormer, carried_state, tracked_rates
 from svf_edge.quant import is_quantised
-from svf_edge.tasks.pose_evaluation import joints_of
-from svf_edge.tasks.pose_metrics import pose_metrics
+from svf_edge.tasks.evaluation import predict
+from svf_edge.tasks.registry import make_task
 from svf_edge.training.clips import NewClips, dataset
 from svf_edge.training.history import History
 from svf_edge.training.optimisers import make_optimiser
@@ -39,7 +39,7 @@ EXAMPLES: Final = 8
 _DRAWING: Final = 0.05  # share of the time that pictures may take
 
 
-class PoseTraining(lightning.LightningModule):
+class TaskTraining(lightning.LightningModule):
     """Steps over loss terms, a moving average of the weights, and validation after every epoch.
 
     The module's state (and so a resume file)
@@ -54,13 +54,15 @@ class PoseTraining(lightning.LightningModule):
         *,
         name: PhaseName,
         terms: Sequence[LossTerm],
-        validation: PoseSample,
+        validation: Sample,
+        names: Sequence[str],
         history: History,
     ) -> None:
         super().__init__()
         self.model = model
         self.average = None if config.ema_decay is None else moving_average(model, config.ema_decay)
         self.config = config
+        self.task = make_task(config.model, names, config.sigma)
         self.phase = phase
         self.name = name
         self.quantised = is_quantised(model)
@@ -84,7 +86,7 @@ class PoseTraining(lightning.LightningModule):
         assert isinstance(kept, SpikeVideoFormer)
         return kept
 
-    def train_dataloader(self) -> DataLoader[PoseSample]:
+    def train_dataloader(self) -> DataLoader[Sample]:
         config, phase = self.config, self.phase
         clips = dataset("train", self.first_clip + phase.epochs * phase.clips_per_epoch, config, config.stream_chunks)
         sampler = NewClips(phase.clips_per_epoch, self.first_clip, self.trainer.global_rank, self.trainer.world_size)
@@ -97,16 +99,16 @@ class PoseTraining(lightning.LightningModule):
         self._sums, self._batches = {}, 0
         self.history.rewind(self.name, self.current_epoch)
 
-    def training_step(self, batch: PoseSample, _: int) -> Tensor:
-        frames, joints = batch["frames"], batch["joints"].nan_to_num(-1.0)  # unknown joints lie outside the frame
+    def training_step(self, batch: Sample, _: int) -> Tensor:
         steps = self.config.model.frames
         progress = 1.0 if self.quantised else self.global_step / self.steps
         losses: dict[str, Tensor] = {}
         with tracked_rates(self.model), carried_state(self.model):
-            for chunk, labels in zip(frames.split(steps, 1), joints.split(steps, 1), strict=True):
-                scores = self.model(chunk)
+            for begin in range(0, batch["frames"].shape[1], steps):
+                chunk = stretch(batch, begin, begin + steps)
+                scores = self.model(chunk["frames"])
                 rates = {name: lif.rate for name, lif in self.model.lifs().items() if lif.rate is not None}
-                step = Step(self.model, chunk, labels, scores, rates, progress)
+                step = Step(self.model, chunk, scores, rates, progress)
                 for term in self.terms:
                     part = term(step) / self.config.stream_chunks
                     losses[term.name] = losses[term.name] + part if term.name in losses else part
@@ -134,7 +136,7 @@ class PoseTraining(lightning.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         means = {name: float(self._mean(total / self._batches)) for name, total in self._sums.items()}
-        metrics, rates, points = self._validate()
+        metrics, rates, predicted = self._validate()
         if not self.trainer.is_global_zero:
             return
         row = {
@@ -149,7 +151,7 @@ class PoseTraining(lightning.LightningModule):
         self.history.add(row)
         self._say(row)
         self._watch(rates)
-        self._draw(points)
+        self._draw(predicted)
 
     def configure_optimizers(self) -> Any:
         optimizer = make_optimiser(self.model, self.config, self.phase.learning_rate)
@@ -175,36 +177,27 @@ class PoseTraining(lightning.LightningModule):
 
     @torch.no_grad()
     def _validate(self) -> tuple[dict[str, float], dict[str, float], Tensor]:
-        """Metrics, rates and joints `[N, T, J, 2]` of all validation clips; every process predicts its share."""
+        """Metrics, rates and predictions of all validation clips; every process predicts its share."""
         model, rank, world = self.kept, self.trainer.global_rank, self.trainer.world_size
         if world > 1:
             for buffer in self.buffers():  # batch statistics differ between processes; process 0 saves
                 torch.distributed.broadcast(buffer, 0)
-        mode = model.training
-        model.eval()
-        own = self.validation["frames"][rank::world]
-        points, sums = [], torch.zeros(len(model.lifs()), device=self.device)
-        for frames in own.split(self.config.batch_size):
-            with tracked_rates(model):
-                points.append(joints_of(model(frames.to(self.device)), model))
-                rates = torch.stack([lif.rate for lif in model.lifs().values() if lif.rate is not None])
-            sums += rates * len(frames)
-        model.train(mode)
-        gathered = self.all_gather(torch.cat(points).to(self.device))
+        found = predict(model, self.task, self.validation["frames"][rank::world], self.config.batch_size)
+        gathered = self.all_gather(found.values.to(self.device))
         assert isinstance(gathered, Tensor)
         gathered = gathered.cpu()
         if world > 1:  # [world, N / world, ...], dealt out clip by clip
             gathered = gathered.transpose(0, 1).flatten(0, 1)
-        mean = self._mean(sums / len(own)).tolist()
-        metrics = pose_metrics(gathered, self.validation["joints"], self.validation["visible"])
+        mean = self._mean(torch.tensor(list(found.rates.values()), device=self.device)).tolist()
+        metrics = self.task.metrics(gathered, self.validation)
         metrics["firing_rate"] = sum(mean) / len(mean)
-        return metrics, dict(zip(model.lifs(), mean, strict=True)), gathered
+        return metrics, dict(zip(found.rates, mean, strict=True)), gathered
 
     def _say(self, row: dict[str, Any]) -> None:
         left = row["seconds"] * (self.phase.epochs - row["epoch"])
         get_console().print(
             f"{self.name} epoch {row['epoch']}/{self.phase.epochs}: loss {row['loss']:.3f}, "
-            f"PCK@0.2 {row['val/pck@0.2']:.3f}, firing rate {row['val/firing_rate']:.3f}, "
+            f"{self.task.headline} {row[f'val/{self.task.headline}']:.3f}, firing rate {row['val/firing_rate']:.3f}, "
             f"{row['seconds']:.0f} s, about {left / 60:.0f} min left in this phase",
             highlight=False,
             soft_wrap=True,
@@ -222,7 +215,7 @@ class PoseTraining(lightning.LightningModule):
                     PATIENCE,
                 )
 
-    def _draw(self, points: Tensor) -> None:
+    def _draw(self, predicted: Tensor) -> None:
         if not self.config.pictures or not importlib.util.find_spec("matplotlib"):
             return
         started = time.monotonic()
@@ -231,10 +224,9 @@ class PoseTraining(lightning.LightningModule):
         folder, rows = self.history.folder, self.history.rows
         draw_curves(rows, folder / "curves.png")
         draw_rates(rows, folder / "rates.png")
-        clips, middle = self.validation, self.config.model.frames // 2
-        some = torch.linspace(0, len(points) - 1, min(EXAMPLES, len(points))).long()
-        frames, joints = clips["frames"][some, middle], clips["joints"][some, middle]
-        draw_examples(frames, joints, points[some, middle], folder / "examples.png")
+        some = torch.linspace(0, len(predicted) - 1, min(EXAMPLES, len(predicted))).long()
+        clips, middle = chosen(self.validation, some), self.config.model.frames // 2
+        draw_examples(self.task, clips, predicted[some], middle, folder / "examples.png")
         now = time.monotonic()
         self._draw_after = now + (now - started) / _DRAWING
 
