@@ -46,9 +46,9 @@ def load_evaluation(
     """`count` clips with the labels of `task` in the shape that its model takes, or all there are (500 synthetic ones).
 
     `data` is "synthetic" (for joints and masks motions that training never shows, for classes all of them), "real"
-    (the shipped videos with pseudo-labels of joints), KIND:FOLDER of a data set (`svf_edge.data.source`), a COCO key point
-    JSON beside its videos, or a folder with one. A model of events sees what `camera` makes of the pixels. Raises
-    `UnsupportedInput` or `BadFile`.
+    (the shipped videos with pseudo-labels of joints), KIND:FOLDER of a data set (`svf_edge.data.source`), a COCO key
+    point JSON beside its videos, or a folder with one. A model of events sees what `camera` makes of the pixels.
+    Raises `UnsupportedInput` or `BadFile`.
     """
     synthetic = SyntheticSource(motions="classes" if task.needs == "class" else "split", events=camera)
     kind, colon, folder = data.partition(":")

@@ -15,8 +15,8 @@ from svf_edge.data.sample import chosen, stack_samples
 from svf_edge.data.shards import Description, write_shards
 from svf_edge.data.synthetic import SyntheticPoseDataset
 from svf_edge.model_store import load_model
-from svf_edge.tasks.registry import make_task
 from svf_edge.tasks.evaluation import evaluate
+from svf_edge.tasks.registry import make_task
 from svf_edge.training import dataset, start_model
 from svf_edge.training.clips import NewClips
 from svf_edge.training_config import load_train_config

@@ -16,8 +16,8 @@ from svf_edge.model_store import save_model
 from svf_edge.tasks.registry import make_task
 from svf_edge.tasks.simcc import bin_targets
 from svf_edge.training import dataset
-from svf_edge.training.start import HIGHEST, LOWEST, first_model, make_alive
 from svf_edge.training.module import moving_average
+from svf_edge.training.start import HIGHEST, LOWEST, first_model, make_alive
 from svf_edge.training.terms import DistillationTerm, RateTerm, Step, TaskTerm
 from svf_edge.training_config import Distillation, load_train_config, recipe_path
 from tests.models import float_model, quantised_model, random_clips
@@ -151,7 +151,9 @@ def test_clips_without_labels_are_named() -> None:
     clips = stack_samples(dataset("train", 2, config))
     first_model(config, clips)
     clips["joints"].fill_(-1000.0)
-    with pytest.raises(UnsupportedInput, match=r"pose-tiny: nothing in the first 2 training clips is labelled .*'joints'"):
+    with pytest.raises(
+        UnsupportedInput, match=r"pose-tiny: nothing in the first 2 training clips is labelled .*'joints'"
+    ):
         first_model(config, clips)
 
 

@@ -26,8 +26,8 @@ Example: `svf-edge data write coco /tmp/recordings`
 
 data = typer.Typer(name="data", help=_HELP, no_args_is_help=True)
 
-Kind = Literal["coco", "mmhpsd", "eventhpe", "dhp19", "cached", "shards"]
-Layout = Literal["coco", "coco-images", "mmhpsd", "eventhpe", "dhp19"]
+Kind = Literal["coco", "mmhpsd", "eventhpe", "dhp19", "kinetics", "cityscapes", "vspw", "cached", "shards"]
+Layout = Literal["coco", "coco-images", "mmhpsd", "eventhpe", "dhp19", "kinetics", "cityscapes", "vspw"]
 
 _SHOWN: Final = 50
 """Problems that are printed for each split; the number of all is always said."""
@@ -60,11 +60,13 @@ def check(
     elif annotations is not None:
         raise UnsupportedInput(f"--annotations is for coco; {kind} has its labels in its own files")
     reports = walk(parse_source(entries), frames, _size(size))
-    table = Table("split", "clips", "readable", "joints in frame", "visible", "with 3-D", "values not 0", "problems")
+    labels = ("joints in frame", "visible", "with 3-D", "classes", "pixels with class")
+    table = Table("split", "clips", "readable", *labels, "values not 0", "problems")
     for report in reports:
-        shares = (report.share(report.inside), report.share(report.visible), report.share(report.solid), report.density)
-        shown = [f"{share:.1%}" for share in shares]
-        table.add_row(report.split, str(report.clips), str(report.readable), *shown, str(len(report.problems)))
+        joints = [f"{report.share(count):.1%}" for count in (report.inside, report.visible, report.solid)]
+        pixels = [str(len(report.classes)), f"{report.covered:.1%}", f"{report.density:.1%}"]
+        row = (report.split, str(report.clips), str(report.readable), *joints, *pixels, str(len(report.problems)))
+        table.add_row(*row)
     console = Console(highlight=False, soft_wrap=True)
     console.print(table)
     for report in reports:
@@ -80,7 +82,10 @@ def check(
 
 @data.command("shard")
 def shard(
-    kind: Annotated[Literal["coco", "mmhpsd", "cached", "synthetic"], typer.Argument(help="Format of the data set.")],
+    kind: Annotated[
+        Literal["coco", "mmhpsd", "kinetics", "cityscapes", "vspw", "cached", "synthetic"],
+        typer.Argument(help="Format of the data set."),
+    ],
     source: Annotated[Path, typer.Argument(help="Its folder (for synthetic: anything).")],
     output: Annotated[Path, typer.Argument(help="Folder of the shards.")],
     annotations: Annotated[
@@ -147,11 +152,12 @@ def write(
 
     Example: `svf-edge data write mmhpsd /tmp/mmhpsd --clips 4`
     """
-    from svf_edge.data.synthetic import SyntheticPoseDataset
+    from svf_edge.data.synthetic import Motions, SyntheticPoseDataset
 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UnsupportedInput(f"{folder}: exists and is not an empty folder; give a new one")
-    _write(layout, SyntheticPoseDataset("train", clips, frames, _size(size), seed), folder)
+    motions: Motions = "classes" if layout == "kinetics" else "split"
+    _write(layout, SyntheticPoseDataset("train", clips, frames, _size(size), seed, motions), folder)
     kind = layout.removesuffix("-images")
     where = folder / ("images" if layout == "coco-images" else "videos") if kind == "coco" else folder
     labels = f" -a {folder / 'annotations.json'}" if kind == "coco" else ""
@@ -173,10 +179,23 @@ def _write(layout: Layout, clips: Dataset[Sample], folder: Path) -> None:
         from svf_edge.data.formats.eventhpe import write_eventhpe
 
         write_eventhpe(clips, folder)
-    else:
+    elif layout == "dhp19":
         from svf_edge.data.formats.dhp19 import write_dhp19
 
         write_dhp19(clips, folder)
+    elif layout == "kinetics":
+        from svf_edge.data.formats.kinetics import write_kinetics
+        from svf_edge.data.mocap import MOTION_NAMES
+
+        write_kinetics(clips, folder, MOTION_NAMES)
+    elif layout == "cityscapes":
+        from svf_edge.data.formats.cityscapes import write_cityscapes
+
+        write_cityscapes(clips, folder)
+    else:
+        from svf_edge.data.formats.vspw import write_vspw
+
+        write_vspw(clips, folder)
 
 
 def _part(text: str) -> tuple[int, int]:

@@ -21,6 +21,7 @@ from torch.utils.data import Dataset, Subset
 from svf_edge.data.augment import augment
 from svf_edge.data.cache import CachedPoseDataset, render_cache
 from svf_edge.data.events import EventCamera, EventClips
+from svf_edge.data.formats import cityscapes, kinetics, vspw
 from svf_edge.data.formats.clips import SPLITS
 from svf_edge.data.formats.coco import CocoDataset
 from svf_edge.data.formats.dhp19 import Dhp19Dataset
@@ -364,13 +365,86 @@ class Dhp19Source(_Source):
         )
 
 
+class KineticsSource(_Recorded):
+    """Kinetics, or other videos of one class each in its layout; see `KineticsDataset`."""
+
+    kind: Literal["kinetics"]
+    folder: Path
+    step: Count = 1
+    train_views: Count = 4
+    """Places of a video that training clips are cut at."""
+    views: Count = 1
+    """The same of validation clips; a video's score is the mean over its views."""
+    crops: Literal[1, 3] = 1
+    """Squares side by side that every view of a validation clip is seen through."""
+
+    @property
+    def labels(self) -> frozenset[Label]:
+        return frozenset({"class"})
+
+    def class_names(self, label: Label) -> tuple[str, ...]:
+        return kinetics.class_names(self.folder)
+
+    def clips(self, split: str, frames: int, size: tuple[int, int], seed: int) -> Dataset[Sample]:
+        views, crops = (self.train_views, 1) if split == "train" else (self.views, self.crops)
+        return kinetics.KineticsDataset(self.folder, split, frames, size, step=self.step, views=views, crops=crops)
+
+
+class CityscapesSource(_Recorded):
+    """CityScapes sequences; see `CityscapesDataset`."""
+
+    kind: Literal["cityscapes"]
+    folder: Path
+    step: Count = 1
+
+    @property
+    def labels(self) -> frozenset[Label]:
+        return frozenset({"mask"})
+
+    def class_names(self, label: Label) -> tuple[str, ...]:
+        return tuple(cityscapes.CLASSES)
+
+    def clips(self, split: str, frames: int, size: tuple[int, int], seed: int) -> Dataset[Sample]:
+        return cityscapes.CityscapesDataset(self.folder, split, frames, size, step=self.step)
+
+
+class VspwSource(_Recorded):
+    """VSPW, or other videos with masks in its layout; see `VspwDataset`."""
+
+    kind: Literal["vspw"]
+    folder: Path
+    step: Count = 1
+    stride: Count | None = None
+    cover: bool = False
+    """Let the last clip of a video overlap the one before, so that no frame is left out."""
+
+    @property
+    def labels(self) -> frozenset[Label]:
+        return frozenset({"mask"})
+
+    def class_names(self, label: Label) -> tuple[str, ...]:
+        return tuple(f"class {number}" for number in range(1, vspw.CLASSES + 1))
+
+    def clips(self, split: str, frames: int, size: tuple[int, int], seed: int) -> Dataset[Sample]:
+        return vspw.VspwDataset(self.folder, split, frames, size, stride=self.stride, step=self.step, cover=self.cover)
+
+
 DataSource = Annotated[
-    SyntheticSource | CachedSource | ShardSource | CocoSource | MmhpsdSource | EventHpeSource | Dhp19Source,
+    SyntheticSource
+    | CachedSource
+    | ShardSource
+    | CocoSource
+    | MmhpsdSource
+    | EventHpeSource
+    | Dhp19Source
+    | KineticsSource
+    | CityscapesSource
+    | VspwSource,
     Field(discriminator="kind"),
 ]
 """A data set by its `kind` and options; a field of this type takes `{kind: coco, folder: ...}`."""
 
-KINDS: Final = ("synthetic", "cached", "shards", "coco", "mmhpsd", "eventhpe", "dhp19")
+KINDS: Final = ("synthetic", "cached", "shards", "coco", "mmhpsd", "eventhpe", "dhp19", "kinetics", "cityscapes", "vspw")
 
 _ADAPTER: Final[TypeAdapter[Any]] = TypeAdapter(DataSource)
 

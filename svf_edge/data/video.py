@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from svf_edge.errors import BadFile, MissingPackage, UnsupportedInput
+from svf_edge.files import atomic_write
 
 if TYPE_CHECKING:
     import av
@@ -148,3 +149,30 @@ def upright(frame: av.VideoFrame) -> Frames:
     """The picture of a frame as a player shows it: RGB uint8 [H, W, 3]."""
     pixels = np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
     return np.rot90(pixels, frame.rotation // 90)  # phones store portrait video lying down; both count anticlockwise
+
+
+def count_frames(path: str | Path) -> int:
+    """Frames of a video, as its header says or else by its packets, without decoding any. Raises as `read_frames`."""
+    path = Path(path)
+    with _opened(path) as (container, errors):
+        stream = container.streams.video[0]
+        if stream.frames > 0:
+            return int(stream.frames)
+        try:
+            return sum(packet.size > 0 for packet in container.demux(stream))
+        except errors as error:
+            raise BadFile(f"{path} is damaged ({_reason(error)}); convert or copy the video again") from error
+
+
+def write_video(path: Path, pixels: Frames, rate: int = 25) -> None:
+    """Write RGB frames uint8 [T, H, W, 3] without loss (FFV1), atomically."""
+    try:
+        import av
+    except ModuleNotFoundError as error:
+        raise MissingPackage("av", "video") from error
+    with atomic_write(path) as temporary, av.open(str(temporary), "w") as out:
+        stream = out.add_stream("ffv1", rate=rate)
+        stream.height, stream.width, stream.pix_fmt = pixels.shape[1], pixels.shape[2], "bgr0"
+        for frame in pixels:
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        out.mux(stream.encode(None))

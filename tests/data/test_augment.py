@@ -104,3 +104,14 @@ def test_unknown_3d_joints_stay_unknown() -> None:
     clip = dots()
     clip["joints3d"][:] = torch.nan
     assert augment(clip, np.random.default_rng(0))["joints3d"].isnan().all()
+
+
+def test_masks_go_with_their_pictures() -> None:
+    clip = dots()
+    for changed in (mirrored(clip), reversed_in_time(clip), moved(clip, 0.0, 1.0, (3.0, -2.0))):
+        known = changed["mask"] != 255
+        assert torch.equal(changed["mask"][known] > 0, (changed["frames"][:, 0] > 0)[known])
+    shifted = moved(clip, 0.0, 1.0, (3.0, -2.0))["mask"]
+    assert shifted[:, :, :3].eq(255).all() and shifted[:, -2:].eq(255).all()  # what came in from outside
+    assert shifted[:, :-2, 3:].ne(255).all()
+    assert torch.equal(moved(clip, 0.0, 1.0, (3.0, -2.0))["mask"][:, :-2, 3:], clip["mask"][:, 2:, :-3])

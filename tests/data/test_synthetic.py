@@ -6,10 +6,12 @@ import torch
 from torch.utils.data import DataLoader
 
 from svf_edge.data import synthetic
+from svf_edge.data.mocap import MOTION_NAMES
+from svf_edge.data.person import PART_CLASSES
 from svf_edge.data.render import Camera, Layer, rasterise
 from svf_edge.data.sample import Sample
 from svf_edge.data.skeleton import FLIP_ORDER, FLIP_PAIRS, JOINT_NAMES, SKELETON
-from svf_edge.data.synthetic import SyntheticPoseDataset
+from svf_edge.data.synthetic import SPLITS, SyntheticPoseDataset
 from svf_edge.errors import UnsupportedInput
 
 
@@ -159,3 +161,29 @@ def test_index_outside_is_an_index_error() -> None:
 def test_camera_projects_by_hand() -> None:
     camera = Camera(np.array([10], np.float32), np.array([[32, 16]], np.float32))
     np.testing.assert_allclose(camera.project(np.array([[[1, -2, 5]]], np.float32)), [[[34, 12]]])
+
+
+def test_masks_lie_on_the_person() -> None:
+    """Joints that are seen lie on their part, nearly always: a neighbour's capsule may be the foremost there."""
+    parts = {"head": "head", "elbow": "arm", "wrist": "arm", "knee": "leg", "ankle": "leg"}
+    data = SyntheticPoseDataset("val", 40, frames=1, size=(96, 96))
+    hits: list[bool] = []
+    for clip in (data[i] for i in range(40)):
+        for joint, name in enumerate(JOINT_NAMES):
+            part = parts.get(name.removeprefix("left_").removeprefix("right_"))
+            if part is not None and clip["visible"][0, joint]:
+                x, y = clip["joints"][0, joint].long()
+                pixel = int(clip["mask"][0, y, x])
+                hits.append(pixel == 255 or part in PART_CLASSES[pixel])
+    assert len(hits) > 200 and sum(hits) / len(hits) > 0.75
+    covered = torch.stack([data[i]["mask"] for i in range(40)])
+    assert all((covered == index).any() for index in range(len(PART_CLASSES)))
+
+
+def test_clips_of_named_motions() -> None:
+    """All motions in both splits, every clip under its name, and other clips in each."""
+    train, val = (SyntheticPoseDataset(split, 300, frames=1, size=(16, 16), motions="classes") for split in SPLITS)
+    labels = [int(train[i]["label"]) for i in range(120)]
+    assert set(labels) <= set(range(len(MOTION_NAMES))) and len(set(labels)) > 15
+    assert max(labels.count(label) for label in set(labels)) < 20
+    assert not any(torch.equal(train[i]["frames"], val[i]["frames"]) for i in range(10))

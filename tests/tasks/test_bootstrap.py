@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from svf_edge.tasks.bootstrap import Measure, interval as of_measure
+from svf_edge.tasks.bootstrap import Measure
+from svf_edge.tasks.bootstrap import interval as of_measure
 
 
 def interval(total: np.ndarray, count: np.ndarray, groups: np.ndarray, seed: int = 0) -> tuple[float, float]:

@@ -28,14 +28,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch.utils.data import Dataset
 
 from svf_edge.data.formats.clips import FormatDataset, missing_between, runs
-from svf_edge.data.formats.files import existing_folder, inside, read_image
+from svf_edge.data.formats.files import existing_folder, inside, read_image, write_image
 from svf_edge.data.formats.labels import UNLABELLED, by_name, make_sample, require_finite
 from svf_edge.data.formats.region import Region, resize_pixels
 from svf_edge.data.sample import Sample
 from svf_edge.data.skeleton import FLIP_ORDER, JOINT_NAMES, SKELETON
-from svf_edge.data.video import read_frames
-from svf_edge.errors import BadFile, MissingPackage, UnsupportedInput
-from svf_edge.files import atomic_write, write_text
+from svf_edge.data.video import read_frames, write_video
+from svf_edge.errors import BadFile, UnsupportedInput
+from svf_edge.files import write_text
 from svf_edge.model.config import first_complaint
 
 Array = NDArray[np.float32]
@@ -349,10 +349,11 @@ def write_coco(
         height, width = pixels.shape[1:3]
         if images:
             names = [f"clip{index:04d}/{number:06d}.png" for number in range(len(pixels))]
-            _write_images(media, names, pixels)
+            for name, frame in zip(names, pixels, strict=True):
+                write_image(media / name, frame)
         else:
             names = [f"clip{index:04d}.mkv"] * len(pixels)
-            _write_video(media / names[0], pixels, rate)
+            write_video(media / names[0], pixels, rate)
         joints = clip["joints"].numpy()
         inside_frame = np.all((joints >= 0) & (joints < (width, height)), axis=-1)
         flags = np.where(clip["visible"].numpy(), 2, np.where(inside_frame, 1, 0))
@@ -379,26 +380,3 @@ def write_coco(
     annotations = folder / "annotations.json"
     write_text(annotations, json.dumps({**entries, "categories": [category]}))
     return media, annotations
-
-
-def _write_images(media: Path, names: list[str], pixels: Pixels) -> None:
-    try:
-        from PIL import Image
-    except ModuleNotFoundError as error:
-        raise MissingPackage("pillow", "video") from error
-    for name, frame in zip(names, pixels, strict=True):
-        with atomic_write(media / name) as temporary:
-            Image.fromarray(frame).save(temporary)
-
-
-def _write_video(path: Path, pixels: Pixels, rate: int) -> None:
-    try:
-        import av
-    except ModuleNotFoundError as error:
-        raise MissingPackage("av", "video") from error
-    with atomic_write(path) as temporary, av.open(str(temporary), "w") as out:
-        stream = out.add_stream("ffv1", rate=rate)
-        stream.height, stream.width, stream.pix_fmt = pixels.shape[1], pixels.shape[2], "bgr0"
-        for frame in pixels:
-            out.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        out.mux(stream.encode(None))

@@ -16,6 +16,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from svf_edge.errors import BadFile, MissingPackage
+from svf_edge.files import atomic_write
 
 MAX_PIXELS: Final = 1 << 26
 """Pixels of the largest image that is decoded (8192 x 8192)."""
@@ -141,3 +142,34 @@ def read_image(path: Path, mode: str) -> NDArray[np.uint8]:
             return np.array(image.convert(mode), dtype=np.uint8)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise BadFile(f"{path}: not a readable image ({error}); it may be truncated, copy it again") from error
+
+
+def read_indices(path: Path) -> NDArray[np.uint8]:
+    """The values uint8 `[H, W]` of an image of one channel or with a palette. Raises BadFile as `read_image` does."""
+    try:
+        from PIL import Image
+    except ModuleNotFoundError as error:
+        raise MissingPackage("pillow", "video") from error
+    if not path.is_file():
+        raise BadFile(f"{path}: no such file; the mask is missing from the data set")
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise BadFile(f"{path}: {image.width}x{image.height} pixels are too many; make the image smaller")
+            if image.mode not in ("L", "P"):
+                raise BadFile(
+                    f"{path}: an image of mode {image.mode}; a mask has one channel of 8 bits, the class of every pixel"
+                )
+            return np.array(image, dtype=np.uint8)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise BadFile(f"{path}: not a readable image ({error}); it may be truncated, copy it again") from error
+
+
+def write_image(path: Path, pixels: NDArray[np.uint8]) -> None:
+    """Write `[H, W, 3]` or `[H, W]`, atomically, in the format of the path's ending."""
+    try:
+        from PIL import Image
+    except ModuleNotFoundError as error:
+        raise MissingPackage("pillow", "video") from error
+    with atomic_write(path) as temporary:
+        Image.fromarray(pixels).save(temporary)
