@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from benchmarks import paper_tables, plots, speed_tables, tracking_tables
+from benchmarks import paper_tables, plots, speed_tables, task_tables, tracking_tables
 from benchmarks.results import NotMeasured, load
 from svf_edge.files import write_text
 
@@ -28,6 +28,8 @@ DOCUMENTS = (
     "docs/runner.md",
     "docs/scaling.md",
     "docs/spacetime.md",
+    "docs/tasks/classification.md",
+    "docs/tasks/segmentation.md",
     "docs/tracking.md",
 )
 
@@ -166,6 +168,8 @@ PARTS: Mapping[str, Callable[[], str]] = {
         )
     },
     "calibration": calibration,
+    "task_classification": partial(task_tables.reached, "action-small"),
+    "task_segmentation": partial(task_tables.reached, "parts-small"),
     "runner_sizes": runner_sizes,
     "runner_start": runner_start,
     **{f"study_{group}": partial(study, group) for group in ("attention", "twin", "levels", "optimiser", "rate")},

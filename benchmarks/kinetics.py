@@ -15,7 +15,7 @@ import av
 import numpy as np
 
 from benchmarks.turns import RESULTS, conditions, store
-from svf_edge.data.sample import PoseSample
+from svf_edge.data.sample import Sample
 from svf_edge.data.shards import Description, ShardDataset, write_shards
 from svf_edge.data.synthetic import SyntheticPoseDataset
 from svf_edge.data.video import iter_clips, read_clip
@@ -87,7 +87,7 @@ def _windows(video: Path) -> list[np.ndarray]:
     return [read_clip(video, CLIP_FRAMES, CLIP_SIZE, start=place * 16, stride=STRIDE) for place in range(SHARDED)]
 
 
-def _sample(frames: np.ndarray) -> PoseSample:
+def _sample(frames: np.ndarray) -> Sample:
     """The fields of a rendered clip with other frames: what a label takes is little beside a picture."""
     import torch
 

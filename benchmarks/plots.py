@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,11 +75,32 @@ def spacetime(figure: Figure) -> None:
         axes.legend()
 
 
+def tasks(figure: Figure) -> None:
+    """Each task's metric on validation clips over the steps of a run, with the best guess that looks at no frame."""
+    runs = load("tasks")["runs"]
+    recipes = list(dict.fromkeys(run["recipe"] for run in runs))
+    for axes, recipe in zip(figure.subplots(1, len(recipes), squeeze=False).flat, recipes, strict=True):
+        same = [run for run in runs if run["recipe"] == recipe]
+        metric = same[0]["headline"]
+        for run in same:
+            before: dict[str, int] = {}
+            for row in run["curve"]:  # a phase counts its own steps
+                before[row["phase"]] = row["step"]
+            ends = dict(zip(before, [0, *itertools.accumulate(before.values())], strict=False))
+            steps = [ends[row["phase"]] + row["step"] for row in run["curve"]]
+            axes.plot(steps, [row["reached"] for row in run["curve"]], "o-", label=run["variant"])
+        guess = max(values[metric] for values in same[0]["baselines"].values())
+        axes.axhline(guess, color="gray", linestyle=":", label="best guess without a frame")
+        axes.set(xlabel="steps", ylabel=metric, ylim=(0, None), title=recipe)
+        axes.legend(fontsize="small")
+
+
 PLOTS: Mapping[str, tuple[str, Callable[[Any], None], tuple[float, float]]] = {
     "firing_rates": ("sweep", firing_rates, (6, 3.6)),
     "scaling": ("scaling", scaling, (9, 3.6)),
     "spacetime": ("spacetime", spacetime, (9, 3.6)),
     "convolutions": ("kernels", convolutions, (7, 4)),
+    "tasks": ("tasks", tasks, (9, 3.6)),
 }
 """File name, result file, drawing, size in inches."""
 

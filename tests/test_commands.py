@@ -67,7 +67,7 @@ def test_an_interrupted_training_says_how_to_go_on(
     def press(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training.PoseTraining, "training_step", press)
+    monkeypatch.setattr(training.TaskTraining, "training_step", press)
     result = CliRunner().invoke(app, ["train", "--recipe", "pose-tiny", "--output", str(tmp_path)])
     assert result.exit_code == 130 and "goes on from the last finished epoch" in result.output
 

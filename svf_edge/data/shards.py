@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch.utils.data import Dataset
 
 from svf_edge.data.formats.clips import SPLITS
-from svf_edge.data.sample import PoseSample
+from svf_edge.data.sample import Sample
 from svf_edge.errors import BadFile, MissingPackage, UnsupportedInput
 from svf_edge.files import atomic_write, write_text
 
@@ -61,7 +61,7 @@ class Description(BaseModel):
 
 
 def write_shards(
-    splits: Mapping[str, Dataset[PoseSample]],
+    splits: Mapping[str, Dataset[Sample]],
     folder: str | Path,
     description: Description,
     part: tuple[int, int] = (0, 1),
@@ -85,7 +85,7 @@ def write_shards(
     return written
 
 
-class ShardDataset(Dataset[PoseSample]):
+class ShardDataset(Dataset[Sample]):
     """The clips of a split, by number. Raises `BadFile`, naming the shard, where one is missing or damaged."""
 
     def __init__(self, folder: str | Path, split: str) -> None:
@@ -99,7 +99,7 @@ class ShardDataset(Dataset[PoseSample]):
     def __len__(self) -> int:
         return self.description.clips[self.split]
 
-    def __getitem__(self, index: int) -> PoseSample:
+    def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self):
             raise IndexError(index)
         shard, place = divmod(index, self.description.per_shard)
@@ -114,7 +114,7 @@ class ShardDataset(Dataset[PoseSample]):
         about = self.description
         fields = {"frames": _frames(jpg, about.frames, about.height, about.width, f"{path}: clip {index}")}
         fields |= _labels(npz, f"{path}: clip {index}")
-        return cast(PoseSample, {name: torch.from_numpy(value) for name, value in fields.items()})
+        return cast(Sample, {name: torch.from_numpy(value) for name, value in fields.items()})
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_files": {}}  # a worker process opens the files itself
@@ -165,7 +165,7 @@ def _claim(folder: Path, description: Description) -> None:
     write_text(path, json.dumps(description.model_dump(mode="json"), indent=1) + "\n")
 
 
-def _write_shard(clips: Dataset[PoseSample], path: Path, indices: Sequence[int], quality: int) -> None:
+def _write_shard(clips: Dataset[Sample], path: Path, indices: Sequence[int], quality: int) -> None:
     index = np.empty(len(indices), _INDEX)
     with atomic_write(path) as temporary, tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar:
         for place, number in enumerate(indices):

@@ -211,7 +211,7 @@ class ShardSource(_Recorded):
     def class_names(self, label: Label) -> tuple[str, ...]:
         return parse_source(read_description(self.folder).source).class_names(label)
 
-    def clips(self, split: str, frames: int, size: tuple[int, int], seed: int) -> Dataset[PoseSample]:
+    def clips(self, split: str, frames: int, size: tuple[int, int], seed: int) -> Dataset[Sample]:
         data = ShardDataset(self.folder, split)
         held = data.description
         if (held.height, held.width) != size or held.frames < frames:
@@ -444,7 +444,18 @@ DataSource = Annotated[
 ]
 """A data set by its `kind` and options; a field of this type takes `{kind: coco, folder: ...}`."""
 
-KINDS: Final = ("synthetic", "cached", "shards", "coco", "mmhpsd", "eventhpe", "dhp19", "kinetics", "cityscapes", "vspw")
+KINDS: Final = (
+    "synthetic",
+    "cached",
+    "shards",
+    "coco",
+    "mmhpsd",
+    "eventhpe",
+    "dhp19",
+    "kinetics",
+    "cityscapes",
+    "vspw",
+)
 
 _ADAPTER: Final[TypeAdapter[Any]] = TypeAdapter(DataSource)
 
