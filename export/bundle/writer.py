@@ -133,7 +133,8 @@ class _Draft:
         levels = {node.name: node.levels for node in self.program.lifs}
         digests = {layer: digest(pack_spikes(spikes, levels[layer])) for layer, spikes in trace.spikes.items()}
         path = f"golden/{len(self.golden)}.safetensors"
-        outputs = {f"output:{key}": values for key, values in trace.outputs.items()}
+        # safetensors stores memory as it lies, whatever the strides say.
+        outputs = {f"output:{key}": np.ascontiguousarray(values) for key, values in trace.outputs.items()}
         with atomic_write(self.folder / path) as temporary:
             save_file({"frames": np.ascontiguousarray(clip), **outputs}, temporary)
         self.fired.append({layer: float(spikes.mean()) for layer, spikes in trace.spikes.items()})

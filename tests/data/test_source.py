@@ -9,17 +9,20 @@ from torch.utils.data import DataLoader
 from svf_edge.data import source as source_module
 from svf_edge.data.cache import render_cache
 from svf_edge.data.events import EventClips, simulate_events
+from svf_edge.data.formats.cityscapes import write_cityscapes
 from svf_edge.data.formats.coco import write_coco
 from svf_edge.data.formats.dhp19 import write_dhp19
 from svf_edge.data.formats.eventhpe import write_eventhpe
+from svf_edge.data.formats.kinetics import write_kinetics
 from svf_edge.data.formats.mmhpsd import write_mmhpsd
+from svf_edge.data.formats.vspw import write_vspw
 from svf_edge.data.sample import stack_samples, stretch
 from svf_edge.data.source import KINDS, Passes, Varied, parse_source
 from svf_edge.data.synthetic import SyntheticPoseDataset
 from svf_edge.errors import BadFile, UnsupportedInput
 from svf_edge.model.config import model_config
 from svf_edge.model.network import SpikeVideoFormer
-from tests.data.rendered import assert_well_formed, rendered
+from tests.data.rendered import Clips, assert_well_formed, rendered
 
 SIZE = (64, 64)
 
@@ -32,6 +35,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_mmhpsd(rendered(), folder / "mmhpsd")
     write_eventhpe(rendered(), folder / "eventhpe")
     write_dhp19(rendered(), folder / "dhp19")
+    four = Clips([{**rendered()[i % 2], "label": torch.tensor(i % 2)} for i in range(4)])  # the fourth validates
+    write_kinetics(four, folder / "kinetics", ("walk", "run"))
+    write_cityscapes(four, folder / "cityscapes")
+    write_vspw(four, folder / "vspw")
     for split in ("train", "val"):
         render_cache(folder / "cached" / split, SyntheticPoseDataset(split, 3, 4, SIZE), progress=False)
     return folder

@@ -174,6 +174,8 @@ def write_kinetics(clips: Dataset[Sample], folder: str | Path, names: Sequence[s
     rows: dict[str, list[str]] = {"train": [], "val": []}
     for index in range(len(clips)):  # type: ignore[arg-type]
         clip = clips[index]
+        if not 0 <= int(clip["label"]) < len(names):
+            raise UnsupportedInput(f"clip {index} has class {int(clip['label'])} of {len(names)}; give named clips")
         label = names[int(clip["label"])]
         split = "val" if index % 4 == 3 else "train"
         frames = np.ascontiguousarray(clip["frames"].numpy().transpose(0, 2, 3, 1))
