@@ -134,7 +134,9 @@ def test_synthetic_clips_are_those_of_the_generator() -> None:
 
 def test_a_cache_of_other_clips_is_named(folder: Path) -> None:
     source = parse_source(entries(folder, "cached"))
-    with pytest.raises(UnsupportedInput, match=r"cached.train: holds clips of split 'train' of 4 frames of 64x64, and"):
+    with pytest.raises(
+        UnsupportedInput, match=r"cached.train: holds clips of split 'train' of 4 frames of 64x64, motions 'split', and"
+    ):
         source.open("train", 5, SIZE)
     with pytest.raises(UnsupportedInput, match="data split 'test'"):
         source.open("test", 4, SIZE)
@@ -154,7 +156,7 @@ def test_loader_workers_give_the_same_clips(folder: Path) -> None:
     ("bad", "sentence"),
     [
         ({}, "data: kind: Unable to extract tag"),
-        ({"kind": "kinetics"}, "data: kind: .*'kinetics'.*'mmhpsd'"),
+        ({"kind": "charades"}, "data: kind: .*'charades'.*'mmhpsd'"),
         ({"kind": "coco", "folder": "x"}, "data: coco.annotations: Field required"),
         ({"kind": "dhp19", "folder": "x", "camera": 4}, r"data: dhp19.camera: .*less than or equal to 3 \(got 4\)"),
         ({"kind": "mmhpsd", "folder": "x", "gap": 2}, "data: mmhpsd.gap: Extra inputs are not permitted"),

@@ -45,7 +45,7 @@ def compare(model: SpikeVideoFormer, clip: NDArray[np.uint8]) -> float:
         np.testing.assert_array_equal(spikes[name], expected, err_msg=name)
     (output,) = trace.outputs.values()
     unit = 2.0**-model.config.fraction_bits
-    np.testing.assert_array_equal(scores.numpy(), output[:, :, 0, 0] * np.float32(unit))
+    np.testing.assert_array_equal(scores.numpy(), output.reshape(scores.shape) * np.float32(unit))
     return float(np.mean([np.mean(s > 0) for s in trace.spikes.values()]))
 
 
@@ -59,9 +59,19 @@ def compare_alive(config: ModelConfig, seed: int = 0) -> None:
     assert 0.02 < compare(model, clip) < 0.6
 
 
-@pytest.mark.parametrize("size", ["15M", "31M", "55M"])
-def test_published_sizes(size: str) -> None:
-    head = {"kind": "classification", "classes": 20}
+@pytest.mark.parametrize(
+    ("size", "head"),
+    [
+        ("15M", {"kind": "classification", "classes": 20}),
+        ("15M", {"kind": "segmentation", "classes": 19}),
+        ("31M", {"kind": "classification", "classes": 20}),
+        ("31M", {"kind": "segmentation", "classes": 19}),
+        ("55M", {"kind": "classification", "classes": 20}),
+        ("55M", {"kind": "segmentation", "classes": 19}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else str(value["kind"]),
+)
+def test_published_sizes(size: str, head: dict[str, Any]) -> None:
     compare_alive(model_config(size, head=head, frames=1, frame_size=(48, 48), transformer_blocks=(1, 1)))
 
 
@@ -118,6 +128,16 @@ def test_classification(levels: int) -> None:
 def test_classification_by_neurons_behind_the_mean() -> None:
     head = {"kind": "classification", "classes": 7, "pool": "membrane"}
     compare_alive(small(head=head, frame_size=(32, 32), norm_gain=6.0))
+
+
+@pytest.mark.parametrize("levels", [1, 3])
+@pytest.mark.parametrize(
+    "head",
+    [{"kind": "segmentation", "classes": 5, "cell": 3, "width": 40}, {"kind": "pose3d", "bins": 10, "maps": 2}],
+    ids=lambda head: str(head["kind"]),
+)
+def test_masks_and_3d_joints(head: dict[str, Any], levels: int) -> None:
+    compare_alive(small(head=head, frame_size=(48, 80), levels=levels, norm_gain=2 * levels))
 
 
 @pytest.mark.parametrize("name", ADVERSARIAL)
