@@ -17,6 +17,7 @@ from svf_edge.data.formats.kinetics import write_kinetics
 from svf_edge.data.formats.mmhpsd import write_mmhpsd
 from svf_edge.data.formats.vspw import write_vspw
 from svf_edge.data.sample import stack_samples, stretch
+from svf_edge.data.shards import Description, write_shards
 from svf_edge.data.source import KINDS, Passes, Varied, parse_source
 from svf_edge.data.synthetic import SyntheticPoseDataset
 from svf_edge.errors import BadFile, UnsupportedInput
@@ -39,6 +40,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_kinetics(four, folder / "kinetics", ("walk", "run"))
     write_cityscapes(four, folder / "cityscapes")
     write_vspw(four, folder / "vspw")
+    cut = Description(
+        frames=9,
+        height=64,
+        width=64,
+        per_shard=2,
+        quality=95,
+        clips={"train": 2, "val": 2},
+        source={"kind": "synthetic"},
+    )
+    write_shards({"train": rendered(), "val": rendered()}, folder / "shards", cut)
     for split in ("train", "val"):
         render_cache(folder / "cached" / split, SyntheticPoseDataset(split, 3, 4, SIZE), progress=False)
     return folder
