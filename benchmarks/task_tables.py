@@ -22,8 +22,8 @@ def reached(recipe: str) -> str:
     ]
     for run in runs:
         cells = " | ".join(_bounded(run["scores"][name]) for name in metrics)
-        spikes, additions = run["firing_rate"] * run["levels"], run["work"]["additions"] / 1e6
-        lines.append(f"| {run['variant']} | {cells} | {spikes:.3f} | {additions:.1f} | {run['seconds'] / 60:.1f} |")
+        cost = f"{run['spikes_per_neuron']:.3f} | {run['additions'] / 1e6:.1f} | {run['seconds'] / 60:.1f}"
+        lines.append(f"| {run['variant']} | {cells} | {cost} |")
     for name, values in runs[0]["baselines"].items():
         lines.append(f"| {name} | {' | '.join(f'{values[metric]:.3f}' for metric in metrics)} | | | |")
     first = runs[0]
@@ -33,14 +33,10 @@ def reached(recipe: str) -> str:
         f"intervals over clips. The same programs in float before quantisation: "
         + ", ".join(f"{run['variant']} {run['float'][run['headline']]:.3f}" for run in runs)
         + f" ({first['headline']}, on the run's own validation clips). Dense, a clip takes "
-        f"{_dense(first) / 1e6:.0f} M multiply-accumulates.",
+        f"{first['macs'] / 1e6:.0f} M multiply-accumulates.",
     ]
     return "\n".join(lines)
 
 
 def _bounded(score: dict[str, Any]) -> str:
     return f"{score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f})"
-
-
-def _dense(run: dict[str, Any]) -> int:
-    return int(sum(run["work"][kind] for kind in ("spikes", "frames", "int8", "attention")))

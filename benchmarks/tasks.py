@@ -21,9 +21,9 @@ from svf_edge.errors import UnsupportedInput
 from svf_edge.files import write_text
 from svf_edge.model_store import load_model
 from svf_edge.program.freeze import freeze
+from svf_edge.runtimes.energy.counts import count, spikes_at
 from svf_edge.runtimes.evaluation import evaluate_model
 from svf_edge.runtimes.machine import machine
-from svf_edge.runtimes.report.work import work
 from svf_edge.training import train
 from svf_edge.training_config import TrainConfig, load_train_config, recipe_path
 
@@ -68,6 +68,7 @@ def result(variant: Variant) -> dict[str, Any]:
     model, meta = load_model(path)
     report = evaluate_model(path, runtime="onnxruntime packed", clips=CLIPS).report
     program = freeze(model)
+    work = count(program, spikes_at(program, meta["firing_rates"]))
     rows = json.loads((folder(variant) / "metrics.json").read_text(encoding="utf-8"))["epochs"]
     return {
         "recipe": variant.recipe,
@@ -81,9 +82,9 @@ def result(variant: Variant) -> dict[str, Any]:
         "clips": report.clips,
         "description": report.description,
         "float": meta["float"],
-        "levels": model.config.levels,
-        "firing_rate": meta["metrics"]["firing_rate"],
-        "work": work(program, meta["firing_rates"]).model_dump(),
+        "spikes_per_neuron": work.rate,
+        "additions": work.additions,
+        "macs": work.macs,
         "curve": [
             {
                 "phase": row["phase"],
