@@ -14,9 +14,7 @@ from svf_edge.export.ops.calls import attention_params, call, contiguous, conv_p
 
 def _check_fused(sizes: tuple[int, ...], residual: Tensor | None, density: int) -> None:
     if residual is not None:
-        checks.require("residual", residual, [torch.int32], 4)
-        if tuple(residual.shape) != sizes:
-            raise ValueError(f"residual has sizes {tuple(residual.shape)}, the convolution's result {sizes}")
+        checks.shaped("residual", residual, sizes)
     if not 0 <= density < len(DENSITIES):
         raise ValueError(f"density={density} is outside 0..{len(DENSITIES) - 1} ({', '.join(DENSITIES)})")
 

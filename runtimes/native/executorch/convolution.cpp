@@ -87,8 +87,9 @@ Tensor& conv2d_out(KernelRuntimeContext& context, const Tensor& x, const Tensor&
   return out;
 }
 
-// The LIF behind a convolution. `sum` is empty where it is not kept. Both results are written through
-// handles: EXECUTORCH_LIBRARY takes kernels with one tensor that is not const.
+// The LIF behind a convolution. `sum` is empty where it is not kept; `before` and `after` are those of a
+// stream. All results but the last are written through handles: EXECUTORCH_LIBRARY takes kernels with one
+// tensor that is not const.
 struct Stage {
   const OptionalTensor& residual;
   const Tensor& gain;
@@ -99,6 +100,8 @@ struct Stage {
   bool keep_sum;
   const Tensor& spikes;
   const Tensor& sum;
+  const Tensor* before;
+  const Tensor* after;
 };
 
 bool read(Call& call, const Convolution& c, const Stage& stage, svf_lif_stage& lif) {
@@ -110,6 +113,9 @@ bool read(Call& call, const Convolution& c, const Stage& stage, svf_lif_stage& l
       !(stage.keep_sum ? call.gives(stage.sum, ScalarType::Int, {frames, height, width, channels}, "sum")
                        : call.gives(stage.sum, ScalarType::Int, {0}, "sum")))
     return false;
+  if (stage.before != nullptr &&
+      !read_membranes(call, *stage.before, *stage.after, height, width, channels, lif))
+    return false;
   if (stage.residual.has_value()) {
     if (!call.takes(*stage.residual, ScalarType::Int, {frames, height, width, channels}, "residual"))
       return false;
@@ -120,8 +126,22 @@ bool read(Call& call, const Convolution& c, const Stage& stage, svf_lif_stage& l
   return true;
 }
 
-bool read(Call& call, const Convolution& c, const Tensor& before, const Tensor& after, svf_lif_stage& lif) {
-  return read_membranes(call, before, after, c.size[0], c.size[1], c.params.out_channels, lif);
+// `zero_point` is null for packed spikes, and `density` is of those alone.
+void convolve_lif(KernelRuntimeContext& context, const Tensor& x, const Tensor& weight, const Tensor& bias,
+                  const Tensor& shift, IntList stride, IntList padding, int64_t groups,
+                  const int64_t* zero_point, int64_t density, const Stage& stage) {
+  Call call(context);
+  Convolution c;
+  svf_lif_stage lif;
+  if (!call.fits({density}, "density") ||
+      !read(call, x, weight, bias, shift, stride, padding, groups, zero_point, SVF_INT32, c) ||
+      !read(call, c, stage, lif))
+    return;
+  c.params.density = static_cast<int32_t>(density);
+  call.passes(zero_point == nullptr
+                  ? svf_spike_conv2d_lif(&c.params, static_cast<const int32_t*>(c.x), c.weight, nullptr,
+                                         c.bias, c.shift, &lif, &kParallel)
+                  : svf_conv2d_lif(&c.params, c.x, c.weight, nullptr, c.bias, c.shift, &lif, &kParallel));
 }
 
 Tensor& spike_conv2d_lif_out(KernelRuntimeContext& context, const Tensor& x, const Tensor& weight,
@@ -129,30 +149,9 @@ Tensor& spike_conv2d_lif_out(KernelRuntimeContext& context, const Tensor& x, con
                              int64_t groups, const OptionalTensor& residual, const Tensor& gain,
                              const Tensor& lif_bias, const Tensor& theta, bool soft_reset, int64_t levels,
                              bool keep_sum, int64_t density, const Tensor& spikes, Tensor& sum) {
-  Call call(context);
-  Convolution c;
-  svf_lif_stage lif;
-  if (call.fits({density}, "density") &&
-      read(call, x, weight, bias, shift, stride, padding, groups, nullptr, SVF_INT32, c) &&
-      read(call, c, {residual, gain, lif_bias, theta, soft_reset, levels, keep_sum, spikes, sum}, lif)) {
-    c.params.density = static_cast<int32_t>(density);
-    call.passes(svf_spike_conv2d_lif(&c.params, static_cast<const int32_t*>(c.x), c.weight, nullptr, c.bias,
-                                     c.shift, &lif, &kParallel));
-  }
-  return sum;
-}
-
-Tensor& conv2d_lif_out(KernelRuntimeContext& context, const Tensor& x, const Tensor& weight,
-                       const Tensor& bias, const Tensor& shift, IntList stride, IntList padding,
-                       int64_t groups, int64_t zero_point, const OptionalTensor& residual, const Tensor& gain,
-                       const Tensor& lif_bias, const Tensor& theta, bool soft_reset, int64_t levels,
-                       bool keep_sum, const Tensor& spikes, Tensor& sum) {
-  Call call(context);
-  Convolution c;
-  svf_lif_stage lif;
-  if (read(call, x, weight, bias, shift, stride, padding, groups, &zero_point, SVF_INT32, c) &&
-      read(call, c, {residual, gain, lif_bias, theta, soft_reset, levels, keep_sum, spikes, sum}, lif))
-    call.passes(svf_conv2d_lif(&c.params, c.x, c.weight, nullptr, c.bias, c.shift, &lif, &kParallel));
+  convolve_lif(
+      context, x, weight, bias, shift, stride, padding, groups, nullptr, density,
+      {residual, gain, lif_bias, theta, soft_reset, levels, keep_sum, spikes, sum, nullptr, nullptr});
   return sum;
 }
 
@@ -162,18 +161,20 @@ Tensor& spike_conv2d_lif_from_out(KernelRuntimeContext& context, const Tensor& x
                                   const Tensor& lif_bias, const Tensor& theta, bool soft_reset,
                                   int64_t levels, bool keep_sum, int64_t density, const Tensor& before,
                                   const Tensor& spikes, const Tensor& sum, Tensor& after) {
-  Call call(context);
-  Convolution c;
-  svf_lif_stage lif;
-  if (call.fits({density}, "density") &&
-      read(call, x, weight, bias, shift, stride, padding, groups, nullptr, SVF_INT32, c) &&
-      read(call, c, {residual, gain, lif_bias, theta, soft_reset, levels, keep_sum, spikes, sum}, lif) &&
-      read(call, c, before, after, lif)) {
-    c.params.density = static_cast<int32_t>(density);
-    call.passes(svf_spike_conv2d_lif(&c.params, static_cast<const int32_t*>(c.x), c.weight, nullptr, c.bias,
-                                     c.shift, &lif, &kParallel));
-  }
+  convolve_lif(context, x, weight, bias, shift, stride, padding, groups, nullptr, density,
+               {residual, gain, lif_bias, theta, soft_reset, levels, keep_sum, spikes, sum, &before, &after});
   return after;
+}
+
+Tensor& conv2d_lif_out(KernelRuntimeContext& context, const Tensor& x, const Tensor& weight,
+                       const Tensor& bias, const Tensor& shift, IntList stride, IntList padding,
+                       int64_t groups, int64_t zero_point, const OptionalTensor& residual, const Tensor& gain,
+                       const Tensor& lif_bias, const Tensor& theta, bool soft_reset, int64_t levels,
+                       bool keep_sum, const Tensor& spikes, Tensor& sum) {
+  convolve_lif(
+      context, x, weight, bias, shift, stride, padding, groups, &zero_point, SVF_AUTO,
+      {residual, gain, lif_bias, theta, soft_reset, levels, keep_sum, spikes, sum, nullptr, nullptr});
+  return sum;
 }
 
 Tensor& conv2d_lif_from_out(KernelRuntimeContext& context, const Tensor& x, const Tensor& weight,
@@ -182,13 +183,8 @@ Tensor& conv2d_lif_from_out(KernelRuntimeContext& context, const Tensor& x, cons
                             const Tensor& gain, const Tensor& lif_bias, const Tensor& theta, bool soft_reset,
                             int64_t levels, bool keep_sum, const Tensor& before, const Tensor& spikes,
                             const Tensor& sum, Tensor& after) {
-  Call call(context);
-  Convolution c;
-  svf_lif_stage lif;
-  if (read(call, x, weight, bias, shift, stride, padding, groups, &zero_point, SVF_INT32, c) &&
-      read(call, c, {residual, gain, lif_bias, theta, soft_reset, levels, keep_sum, spikes, sum}, lif) &&
-      read(call, c, before, after, lif))
-    call.passes(svf_conv2d_lif(&c.params, c.x, c.weight, nullptr, c.bias, c.shift, &lif, &kParallel));
+  convolve_lif(context, x, weight, bias, shift, stride, padding, groups, &zero_point, SVF_AUTO,
+               {residual, gain, lif_bias, theta, soft_reset, levels, keep_sum, spikes, sum, &before, &after});
   return after;
 }
 
