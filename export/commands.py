@@ -30,6 +30,12 @@ def export(
         Literal["clip", "stream"],
         typer.Option(help="clip: graphs take all frames of a clip. stream: one frame, and the state of a stream."),
     ] = "clip",
+    bundled_program: Annotated[
+        bool,
+        typer.Option(
+            "--bundled-program", help="Also write ExecuTorch programs with the golden clips inside, for its own tools."
+        ),
+    ] = False,
 ) -> None:
     """Export an integer program as a bundle: graphs, operator libraries, golden vectors.
 
@@ -59,6 +65,7 @@ def export(
             targets=to,
             native=native or (),
             typical=bool(clip),
+            bundled_program=bundled_program,
             progress=lambda step: status.update(step),
         )
     for artefact in bundle.manifest.artefacts:

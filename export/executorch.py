@@ -15,6 +15,8 @@ from svf_edge.files import atomic_write
 from svf_edge.program import Program
 from svf_edge.program.stream import state_tensors
 
+METHOD = "forward"
+
 
 def export_executorch(
     program: Program,

@@ -116,6 +116,10 @@ def bench(
         float | None,
         typer.Option(help="With --device: run each --runtime this many seconds (60 or more), compare its ends."),
     ] = None,
+    per_layer: Annotated[
+        bool,
+        typer.Option("--per-layer", help="With --device: also what every layer takes, by the runtimes' profilers."),
+    ] = False,
     cards: CardsOption = CARDS,
     clean: CleanOption = False,
     ssh_config: SshConfigOption = None,
@@ -133,11 +137,12 @@ def bench(
         from svf_edge.runtimes.devices.examine import Task
 
         wanted = tuple(runtime or ())
-        task = Task("bench", wanted, threads, runs, seconds, sustained, clean=clean, ssh_config=ssh_config)
+        task = Task("bench", wanted, threads, runs, seconds, sustained, per_layer, clean=clean, ssh_config=ssh_config)
         on_devices(bundle, device, task, cards, json)
         return
-    if sustained is not None:
-        raise UnsupportedInput("--sustained needs --device; write --device local for this machine")
+    for option, given in (("--sustained", sustained is not None), ("--per-layer", per_layer)):
+        if given:
+            raise UnsupportedInput(f"{option} needs --device; write --device local for this machine")
 
     from rich.console import Console
 

@@ -20,10 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from svf_edge.errors import BadFile, MissingLibrary, MissingPackage, SvfError, UnsupportedInput
+from svf_edge.export.executorch import METHOD
 from svf_edge.export.libraries import find_library
 from svf_edge.files import sha256
 
-METHOD = "forward"
+BUNDLED_PROGRAM = b"BP08"  # the file identifier behind a flatbuffer's first offset
 
 
 class ExecuTorchSession:
@@ -138,6 +139,25 @@ class ExecuTorchSession:
         """Operators without a kernel. Registered names carry an overload: `svf::lif.out`."""
         registered = {name.split(".")[0] for name in self._runtime._get_operator_names()}
         return sorted(needed - registered)
+
+
+def verify_bundled_program(path: Path, cases: int) -> None:
+    """Have ExecuTorch run the first `cases` cases of a bundled program, and compare without tolerance.
+
+    What the program needs must be loaded already. Raises `BadFile` for a case that differs, or another file.
+    """
+    content = path.read_bytes()
+    if content[4:8] != BUNDLED_PROGRAM:
+        raise BadFile(f"{path}: is no bundled program of ExecuTorch; export the bundle again")
+    case = 0
+    with _native_log() as log:
+        try:
+            program = _runtime()._load_bundled_program_from_buffer(content)
+            for case in range(cases):
+                program.verify_result_with_bundled_expected_output(METHOD, case, 0.0, 0.0)
+        except RuntimeError as error:
+            reason = " ".join([str(error), *log()[-1:]])
+            raise BadFile(f"{path}: fails its own case {case} ({reason}); export the bundle again") from error
 
 
 def _operators_of_ours(path: Path) -> set[str]:

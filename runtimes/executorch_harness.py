@@ -95,6 +95,14 @@ class ExecuTorch(Runtime):
 
         importlib.import_module("executorch.extension.pybindings._C")
 
+    def verify(self, bundle: Bundle) -> None:
+        """The program that carries the golden clips itself, where the bundle has one, passes ExecuTorch's own check."""
+        from svf_edge.runtimes.executorch import verify_bundled_program
+
+        bundled = bundle.artefact("executorch", self._dialect).bundled
+        if bundled is not None:
+            verify_bundled_program(bundle.path(bundled), len(bundle.manifest.golden))
+
     def conditions(self, bundle: Bundle) -> dict[str, str]:
         """Version of ExecuTorch, and the kernel set of our library."""
         kernels = kernel_set() if self._dialect == "packed" else {}

@@ -278,6 +278,7 @@ def _runtime(
             runtime.open(bundle, threads=threads, taps=True) as tapped,
             runtime.open(bundle, threads=threads, taps=False) as plain,
         ):
+            runtime.verify(bundle)
             for name, clip in clips.items():
                 result = compare(program, clip, traces[name], tapped.run(clip), name)
                 deployed = compare_outputs(traces[name].outputs, plain.run(clip).outputs)

@@ -166,3 +166,51 @@ class RunnerBench(Result):
     load_before: tuple[float, float, float]
     load_after: tuple[float, float, float]
     variants: tuple[RunnerVariant, ...]
+
+
+class RunnerOperator(Result):
+    """One operator, or with `part` one of those that a delegate runs within the operator at `index`.
+
+    `kind` is the runtime's name for what it computes, `node` the name in the graph (empty where the runtime
+    keeps none). `milliseconds` has an entry a run (of a stream: a step), and none under emulation.
+    """
+
+    index: int
+    part: bool
+    kind: str
+    node: str
+    milliseconds: tuple[float, ...]
+
+
+class RunnerOperators(Result):
+    """One runtime's operators in running order."""
+
+    operators: tuple[RunnerOperator, ...]
+    outputs_exact: bool
+    versions: dict[str, str]
+
+
+class RunnerProfiled(Result):
+    """One runtime variant: its operators, or why there are none."""
+
+    runtime: str
+    profile: RunnerOperators | None
+    failure: str | None
+    reason: str | None
+
+
+class RunnerProfile(Result):
+    """`svf-run profile BUNDLE`: one runtime after the other, on the first golden clip, under the runtime's profiler."""
+
+    svf_run: str
+    bundle: str
+    fingerprint: str
+    machine: RunnerMachine
+    when: str
+    clip: str
+    threads: int
+    runs: int
+    warm_up: int
+    load_before: tuple[float, float, float]
+    load_after: tuple[float, float, float]
+    variants: tuple[RunnerProfiled, ...]

@@ -107,10 +107,19 @@ def conditions(report: BenchReport) -> list[str]:
 
 def runtime_table(title: str, headings: Iterable[str], last: str, notes: Sequence[str]) -> Table:
     """An empty table with a row for every runtime: its name, numbers under `headings`, and `last`; notes below."""
-    caption = escape("\n".join(notes)) or None
-    table = Table(
+    table = plain_table(title, notes)
+    table.add_column("runtime", min_width=11)
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column(last, no_wrap=True)
+    return table
+
+
+def plain_table(title: str, notes: Sequence[str]) -> Table:
+    """A table without columns, with notes below."""
+    return Table(
         title=escape(title),
-        caption=caption,
+        caption=escape("\n".join(notes)) or None,
         box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
         pad_edge=False,
@@ -118,11 +127,6 @@ def runtime_table(title: str, headings: Iterable[str], last: str, notes: Sequenc
         title_justify="left",
         caption_justify="left",
     )
-    table.add_column("runtime", min_width=11)
-    for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column(last, no_wrap=True)
-    return table
 
 
 def _parity_cells(entry: RuntimeParity) -> tuple[str, str, str]:

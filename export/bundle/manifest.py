@@ -66,12 +66,17 @@ class StateSpec(_Entry):
 
 
 class Artefact(_Entry):
-    """A graph for one runtime. `tapped` is its twin that also returns spikes, for who cannot add taps on loading."""
+    """A graph for one runtime.
+
+    `tapped` is its twin that also returns spikes, for who cannot add taps on loading. `bundled` is the same ExecuTorch
+    program together with the golden clips and their outputs, for ExecuTorch's own tools.
+    """
 
     runtime: RuntimeName
     dialect: Dialect
     path: BundlePath
     tapped: BundlePath | None = None
+    bundled: BundlePath | None = None
 
 
 class Library(_Entry):

@@ -63,10 +63,12 @@ class _Draft:
     folder: Path
     form: Form
     wanted: Sequence[Dialect]
+    with_cases: bool  # whether ExecuTorch programs also come with the golden clips inside
     typical: bool  # whether the golden clips show how often the program fires in use
     artefacts: list[Artefact] = field(default_factory=list)
     libraries: list[Library] = field(default_factory=list)
     golden: list[Golden] = field(default_factory=list)
+    cases: list[tuple[NDArray[np.uint8], dict[str, NDArray[np.int32]]]] = field(default_factory=list)
     fired: list[dict[str, float]] = field(default_factory=list)  # spikes per neuron and step, by clip and LIF
 
     @property
@@ -101,7 +103,16 @@ class _Draft:
             stream = self.form == "stream"
             for file, taps in ((path, False), (tapped, True)):
                 export_executorch(self.program, dialect, self.folder / file, taps, stream, self.rates)
-            self.artefacts.append(Artefact(runtime="executorch", dialect=dialect, path=path, tapped=tapped))
+            bundled = self.add_bundled_program(dialect) if self.with_cases else None
+            entry = Artefact(runtime="executorch", dialect=dialect, path=path, tapped=tapped, bundled=bundled)
+            self.artefacts.append(entry)
+
+    def add_bundled_program(self, dialect: Dialect) -> str:
+        from svf_edge.export.bundled_program import write_bundled_program
+
+        path = f"executorch/{dialect}.bpte"
+        write_bundled_program(self.folder / f"executorch/{dialect}.pte", self.cases, self.folder / path)
+        return path
 
     def add_tensorrt(self) -> None:
         from svf_edge.export.tensorrt import export_tensorrt
@@ -137,6 +148,7 @@ class _Draft:
         outputs = {f"output:{key}": np.ascontiguousarray(values) for key, values in trace.outputs.items()}
         with atomic_write(self.folder / path) as temporary:
             save_file({"frames": np.ascontiguousarray(clip), **outputs}, temporary)
+        self.cases.append((np.ascontiguousarray(clip), dict(trace.outputs)))
         self.fired.append({layer: float(spikes.mean()) for layer, spikes in trace.spikes.items()})
         self.golden.append(Golden(name=name, path=path, source=name, digests=digests))
 
@@ -184,6 +196,7 @@ def write_bundle(
     dialects: Sequence[Dialect] = ("packed", "portable"),
     native: Sequence[Path] = (),
     typical: bool = False,
+    bundled_program: bool = False,
     progress: Progress = lambda message: None,
 ) -> Bundle:
     """Export `program` for `targets` with golden vectors from `clips`; return the opened bundle.
@@ -201,6 +214,9 @@ def write_bundle(
     `typical` clips are like those that the program will see: how often it fires on them says how packed graphs are to
     compute each convolution, which changes its time and no result. Others (noise) leave that to the device.
 
+    With `bundled_program` every ExecuTorch program comes once more with the golden clips inside, for ExecuTorch's own
+    tools (`write_bundled_program`); a stream has no such file.
+
     Raises `RangeError` (a carrier could be inexact), `UnsupportedInput` (a clip of another shape), `MissingPackage`
     (a target's exporter is not installed), or `SvfError` when `folder` exists and is not a bundle.
     """
@@ -210,11 +226,13 @@ def write_bundle(
     unknown = [target for target in targets if target not in known]
     if unknown:
         raise SvfError(f"unknown target '{unknown[0]}' for a {form}; choose from {', '.join(known)}")
+    if bundled_program and form == "stream":
+        raise UnsupportedInput("a bundled program runs one clip and a stream many steps; export the form 'clip'")
     kits = dict(native_files(kit) for kit in native)
     _check_replaceable(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
-        draft = _Draft(program, Path(scratch) / "bundle", form, dialects, typical)
+        draft = _Draft(program, Path(scratch) / "bundle", form, dialects, bundled_program, typical)
         draft.folder.mkdir()
         save_program(program, draft.folder / PROGRAM)
         for name, clip in clips.items():

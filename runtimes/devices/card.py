@@ -10,8 +10,9 @@ from svf_edge.files import write_text
 from svf_edge.runtimes.base import Result
 from svf_edge.runtimes.devices.conditions import Conditions, Identity
 from svf_edge.runtimes.devices.conditions.jetson import Rail
+from svf_edge.runtimes.layers import RuntimeLayers
 from svf_edge.runtimes.parity import Address
-from svf_edge.runtimes.runner_schema import RunnerBench, RunnerParity, RunnerVariant
+from svf_edge.runtimes.runner_schema import RunnerBench, RunnerParity, RunnerProfile, RunnerVariant
 
 FORMAT = 1
 WINDOW_SECONDS = 30.0
@@ -60,10 +61,16 @@ class DeviceCard(Result):
     benches: tuple[RunnerBench, ...] = ()
     rails: tuple[Rail, ...] = ()
     retention: tuple[Retention, ...] = ()
+    profile: RunnerProfile | None = None
+    layers: tuple[RuntimeLayers, ...] = ()
 
     def __bool__(self) -> bool:
         equal = self.parity is None or self.parity.equal
         sound = [_sound(variant) for variant in self.variants if variant.reason is None]
+        profiled = self.profile.variants if self.profile is not None else ()
+        sound += [
+            entry.profile is not None and entry.profile.outputs_exact for entry in profiled if entry.reason is None
+        ]
         return equal and all(sound) and (self.parity is not None or bool(sound))
 
     @property

@@ -20,15 +20,20 @@ from svf_edge.runtimes.devices.conditions.power import PowerMeter
 from svf_edge.runtimes.devices.connect import transport
 from svf_edge.runtimes.devices.runner import MOST_RUNS, Runner, program_for
 from svf_edge.runtimes.devices.store import Store
-from svf_edge.runtimes.runner_schema import RunnerBench, RunnerParity
+from svf_edge.runtimes.layers import RuntimeLayers, layer_times
+from svf_edge.runtimes.runner_schema import RunnerBench, RunnerParity, RunnerProfile
 
 _IDLE_SECONDS = 5.0
+_PROFILED_RUNS = 100  # a profile holds every operator of every run
 _SENT, _READY, _RAN = 0.4, 0.5, 0.95
 
 
 @dataclass(frozen=True)
 class Task:
-    """What to do on a device. `sustained` seconds for each of `runtimes` replace `runs` and `seconds`."""
+    """What to do on a device. `sustained` seconds for each of `runtimes` replace `runs` and `seconds`.
+
+    `per_layer` measures once more, under the runtimes' own profilers.
+    """
 
     kind: Literal["parity", "bench"]
     runtimes: tuple[str, ...] = ()
@@ -36,6 +41,7 @@ class Task:
     runs: int = 100
     seconds: float = 20.0
     sustained: float | None = None
+    per_layer: bool = False
     clean: bool = False
     ssh_config: Path | None = None
 
@@ -60,6 +66,7 @@ def examine(address: Address, bundle: Bundle, task: Task, progress: Progress = n
         parity: RunnerParity | None = None
         differences: tuple[SpikeAddress, ...] = ()
         benches: tuple[RunnerBench, ...] = ()
+        profile: RunnerProfile | None = None
         meter: PowerMeter | None = None
         if task.kind == "parity":
             progress("comparing spikes", _READY)
@@ -73,6 +80,9 @@ def examine(address: Address, bundle: Bundle, task: Task, progress: Progress = n
             progress("measuring", _READY)
             with meter if meter.present else nullcontext():
                 benches = _measure(runner, task, progress)
+            if task.per_layer:
+                progress("measuring every layer", _RAN)
+                profile = runner.profile(task.runtimes, task.threads, min(task.runs, _PROFILED_RUNS), task.seconds)
         progress("recording the device's state", _RAN)
         after = observe(device)
         if task.clean:
@@ -94,6 +104,8 @@ def examine(address: Address, bundle: Bundle, task: Task, progress: Progress = n
         benches=benches,
         rails=meter.rails if meter is not None else (),
         retention=_retention(benches) if task.sustained is not None else (),
+        profile=profile,
+        layers=_layers(bundle, profile) if profile is not None else (),
     )
 
 
@@ -135,3 +147,13 @@ def _retention(benches: Sequence[RunnerBench]) -> tuple[Retention, ...]:
         if variant.measurement is not None and variant.measurement.timing is not None
     )
     return tuple(entry for entry in kept if entry is not None)
+
+
+def _layers(bundle: Bundle, profile: RunnerProfile) -> tuple[RuntimeLayers, ...]:
+    program = bundle.program()
+    joined = (
+        layer_times(program, entry.runtime, entry.profile.operators)
+        for entry in profile.variants
+        if entry.profile is not None
+    )
+    return tuple(entry for entry in joined if entry is not None)

@@ -18,7 +18,7 @@ from svf_edge.runtimes.devices.errors import DeviceError
 from svf_edge.runtimes.devices.store import Store
 from svf_edge.runtimes.devices.transport import Completed, Transport
 from svf_edge.runtimes.runner_results import clip_parity
-from svf_edge.runtimes.runner_schema import ExitCode, RunnerBench, RunnerParity
+from svf_edge.runtimes.runner_schema import ExitCode, RunnerBench, RunnerParity, RunnerProfile
 
 Document = TypeVar("Document", bound=BaseModel)
 
@@ -53,6 +53,7 @@ class Runner:
         self._transport = transport
         self._folder = folder
         self._spikes = f"{store.folder}/spikes"
+        self._traces = f"{store.folder}/traces"
         self._program = f"./{program}"
 
     def parity(self, runtimes: Sequence[str], threads: int) -> RunnerParity:
@@ -79,9 +80,26 @@ class Runner:
 
     def bench(self, runtimes: Sequence[str], threads: int, runs: int, seconds: float) -> RunnerBench:
         """Measure latency, at most `seconds` a runtime. Raises `SvfError`."""
-        arguments = ["bench", ".", "--threads", str(threads), "--runs", str(runs), "--seconds", str(seconds)]
+        return self._timed("bench", runtimes, threads, runs, seconds, RunnerBench)
+
+    def profile(self, runtimes: Sequence[str], threads: int, runs: int, seconds: float) -> RunnerProfile:
+        """What every operator takes; the runtimes' own profiles stay on the device, in `traces`. Raises `SvfError`."""
+        self._transport.check(f"rm -rf {quote(self._traces)}", doing="removing profiles of another run")
+        return self._timed("profile", runtimes, threads, runs, seconds, RunnerProfile, "--traces", self._traces)
+
+    def _timed(
+        self,
+        command: str,
+        runtimes: Sequence[str],
+        threads: int,
+        runs: int,
+        seconds: float,
+        kind: type[Document],
+        *more: str,
+    ) -> Document:
+        arguments = [command, ".", "--threads", str(threads), "--runs", str(runs), "--seconds", str(seconds), *more]
         patience = LOADING_SECONDS + 10 * seconds  # every runtime there is, and turns that end late
-        return self._run([*arguments, *_named(runtimes)], RunnerBench, "measuring", patience)
+        return self._run([*arguments, *_named(runtimes)], kind, "measuring", patience)
 
     def _run(self, arguments: list[str], kind: type[Document], doing: str, timeout: float) -> Document:
         script = f"cd {join([self._folder])} && exec {join([self._program, *arguments])}"

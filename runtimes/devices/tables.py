@@ -9,8 +9,8 @@ from rich.table import Table
 
 from svf_edge.runtimes.devices.card import DeviceCard
 from svf_edge.runtimes.devices.conditions import Conditions, Identity
-from svf_edge.runtimes.runner_schema import RunnerRuntime, RunnerVariant
-from svf_edge.runtimes.tables import coloured, mebibytes, millions, milliseconds, runtime_table
+from svf_edge.runtimes.runner_schema import RunnerProfile, RunnerRuntime, RunnerVariant
+from svf_edge.runtimes.tables import coloured, mebibytes, millions, milliseconds, plain_table, runtime_table
 
 
 def card_tables(card: DeviceCard) -> Group:
@@ -23,6 +23,8 @@ def card_tables(card: DeviceCard) -> Group:
         parts.append(_parity(card, card.parity.runtimes, notes))
     if card.benches:
         parts.append(_bench(card, notes))
+    if card.profile is not None:
+        parts.append(_layers(card, card.profile))
     return Group(*parts)
 
 
@@ -84,6 +86,29 @@ def _bench(card: DeviceCard, notes: list[str]) -> Table:
     table = runtime_table(f"Latency of one clip on {card.device}, ms", headings, "measured", [*remarks, *notes])
     for variant in card.variants:
         table.add_row(variant.runtime, *_bench_cells(variant))
+    return table
+
+
+def _layers(card: DeviceCard, profile: RunnerProfile) -> Table:
+    remarks = [
+        f"{entry.runtime}: {entry.failure or f'not run: {entry.reason}'}"
+        for entry in profile.variants
+        if entry.profile is None
+    ]
+    remarks += [f"{entry.runtime}: its operators keep no name to join" for entry in card.layers if not entry.layers]
+    table = plain_table(f"Medians by layer on {card.device}, ms, under the runtimes' own profilers", remarks)
+    table.add_column("layer")
+    rows: dict[tuple[int, str], dict[str, str]] = {}
+    for entry in card.layers:
+        table.add_column(entry.runtime.replace(" ", "\n"), justify="right")
+        for layer in entry.layers:
+            name = f"{layer.layer}  [dim]{layer.computes}[/]"
+            rows.setdefault((layer.step, name), {})[entry.runtime] = f"{layer.milliseconds:.3f}"
+    for (_, name), cells in sorted(rows.items()):
+        table.add_row(name, *(cells.get(entry.runtime, "-") for entry in card.layers))
+    table.add_section()
+    table.add_row("[dim]belongs to no layer[/]", *(f"{entry.other:.3f}" for entry in card.layers))
+    table.add_row("all", *(f"{entry.total:.3f}" for entry in card.layers))
     return table
 
 

@@ -6,6 +6,7 @@ Native, as other processors under qemu-user, and with sanitizers.
 from __future__ import annotations
 
 import platform
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from svf_edge.export import ops
+from tests.once import once
 
 SOURCE = Path(__file__).parent / "check"
 TOOLCHAIN = Path(__file__).parents[2] / "runtimes/native/toolchains/aarch64-linux-gnu.cmake"
@@ -32,17 +34,16 @@ def needs(*programs: str) -> pytest.MarkDecorator:
 @pytest.fixture(scope="module")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
     """Configures and builds the program with some options; the same options give the same build."""
-    built: dict[tuple[str, ...], Path] = {}
 
     def make(*options: str) -> Path:
-        if options not in built:
-            folder = tmp_path_factory.mktemp("check")
+        def configure_and_build(folder: Path) -> None:
             configure = ["cmake", "-S", str(SOURCE), "-B", str(folder), *options]
             for command in (configure, ["cmake", "--build", str(folder)]):
                 done = subprocess.run(command, capture_output=True, text=True, check=False)
                 assert done.returncode == 0, done.stdout + done.stderr
-            built[options] = folder / "svf_check"
-        return built[options]
+
+        name = re.sub(r"\W+", "-", f"check {' '.join(Path(option).name for option in options)}")
+        return once(tmp_path_factory, name, configure_and_build) / "svf_check"
 
     return make
 

@@ -13,11 +13,15 @@ import pytest
 from onnx import numpy_helper
 
 from svf_edge.errors import MissingLibrary
-from svf_edge.export.bundle import Bundle, Manifest
+from svf_edge.export.bundle import Bundle, Manifest, write_bundle
 from svf_edge.export.bundle.manifest import MANIFEST, FileEntry
+from svf_edge.export.golden import golden_clips
 from svf_edge.export.ops import find_library
 from svf_edge.files import sha256
-from svf_edge.program import Lif, Program
+from svf_edge.program import Lif, Program, load_program
+from svf_edge.shipped import CHECKPOINT, CLIP
+from tests.once import once
+from tests.programs import noise_clip, random_program
 
 
 def needs_library(name: str) -> pytest.MarkDecorator:
@@ -27,6 +31,43 @@ def needs_library(name: str) -> pytest.MarkDecorator:
     except MissingLibrary as error:
         return pytest.mark.skip(reason=str(error))
     return pytest.mark.skipif(False, reason="")
+
+
+def every_runtime(factory: pytest.TempPathFactory) -> Bundle:
+    """A small program for ONNX Runtime and ExecuTorch in both dialects, its two golden clips in bundled programs too."""
+    pytest.importorskip("executorch")
+    program = random_program(3)
+    clips = {"first": noise_clip(program, 7), "second": noise_clip(program, 8)}
+
+    def make(folder: Path) -> None:
+        write_bundle(program, folder, clips, targets=("onnx", "executorch"), bundled_program=True)
+
+    return Bundle.open(once(factory, "every-runtime", make))
+
+
+def shipped_packed(factory: pytest.TempPathFactory) -> Bundle:
+    """The shipped model and clip in the packed dialect: its portable ExecuTorch program takes minutes to export."""
+    pytest.importorskip("executorch")
+    program = load_program(CHECKPOINT.with_suffix(".program.safetensors"))
+
+    def make(folder: Path) -> None:
+        clips = golden_clips(program.frames, [CLIP])
+        write_bundle(program, folder, clips, targets=("onnx", "executorch"), dialects=("packed",), typical=True)
+
+    return Bundle.open(once(factory, "shipped-packed", make))
+
+
+def with_native(bundle: Bundle, folder: Path, kit: Path) -> Bundle:
+    """The graphs of `bundle` in a bundle that carries the native files of `kit`, which is written anew."""
+    clips = {golden.name: bundle.golden(golden.name)[0] for golden in bundle.manifest.golden}
+    made = write_bundle(bundle.program(), folder, clips, targets=(), native=[kit])
+    graphs = [path for entry in bundle.manifest.artefacts for path in (entry.path, entry.tapped) if path is not None]
+    for path in graphs:
+        (folder / path).parent.mkdir(exist_ok=True)
+        shutil.copy(bundle.path(path), folder / path)
+    files = {**made.manifest.files, **{path: bundle.manifest.files[path] for path in graphs}}
+    changes = {"artefacts": bundle.manifest.artefacts, "files": files}
+    return rewrite(folder, made.manifest.model_copy(update=changes))
 
 
 def forge(bundle: Bundle, folder: Path, name: str, edit: Callable[[Path], None]) -> Bundle:

@@ -9,6 +9,7 @@ import pytest
 import svf_edge
 from svf_edge.errors import BadFile, MissingLibrary, SvfError, UnsupportedInput
 from svf_edge.export.bundle import Bundle, write_bundle
+from svf_edge.export.bundled_program import write_bundled_program
 from svf_edge.packing import pack_spikes
 from svf_edge.program import Program, run
 from svf_edge.runtimes.base import RunResult
@@ -16,7 +17,7 @@ from svf_edge.runtimes.clips import GENERATORS, load_clips
 from svf_edge.runtimes.parity import ParityReport, compare, run_parity
 from svf_edge.runtimes.registry import RUNTIMES, find_runtime
 from tests.programs import noise_clip, random_program
-from tests.runtimes.bundles import edit_initializer, forge, needs_library, rewrite, silent
+from tests.runtimes.bundles import edit_initializer, every_runtime, forge, needs_library, rewrite, silent
 
 PORTABLE = ["onnxruntime portable"]
 
@@ -54,12 +55,35 @@ def test_adversarial_clips_give_the_same_spikes_on_onnxruntime(options: dict[str
 
 @pytest.mark.slow
 @needs_library("svf_executorch")
-def test_adversarial_clips_give_the_same_spikes_on_executorch(program: Program, tmp_path: Path) -> None:
-    made = write_bundle(program, tmp_path / "bundle", {"golden": noise_clip(program, 5)}, targets=("executorch",))
+def test_adversarial_clips_give_the_same_spikes_on_executorch(tmp_path_factory: pytest.TempPathFactory) -> None:
+    made = every_runtime(tmp_path_factory)
     clips = load_clips(made) | load_clips(made, list(GENERATORS))
     report = run_parity(made, clips, ["executorch packed", "executorch portable"])
     assert report, str(report)
     assert all(entry.compared > 0 for entry in report.runtimes)
+
+
+@pytest.mark.slow
+@needs_library("svf_executorch")
+def test_a_bundled_program_with_other_outputs_fails_its_own_check(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    made = every_runtime(tmp_path_factory)
+    for entry in made.manifest.artefacts:
+        assert (entry.bundled is not None) == (entry.runtime == "executorch")
+    cases = [made.golden(golden.name) for golden in made.manifest.golden]
+    cases[1] = (cases[1][0], {name: values + (values == values.max()) for name, values in cases[1][1].items()})
+    program, bundled = made.path("executorch/packed.pte"), "executorch/packed.bpte"
+    for content, sentence in (
+        (lambda path: write_bundled_program(program, cases, path), "packed.bpte: fails its own case 1"),
+        (lambda path: path.write_bytes(b"another file"), "packed.bpte: is no bundled program of ExecuTorch"),
+    ):
+        forged = forge(made, tmp_path / sentence[-4:], bundled, content)
+        (failed,) = run_parity(forged, load_clips(forged), ["executorch packed"]).runtimes
+        assert failed.verdict == "failed" and sentence in str(failed.failure)
+    stream = random_program(scope="causal", window=2)
+    with pytest.raises(UnsupportedInput, match="a stream many steps"):
+        write_bundle(stream, tmp_path / "s", {}, form="stream", bundled_program=True)
 
 
 @pytest.mark.parametrize("dialect", ["portable", pytest.param("packed", marks=needs_library("svf_ort"))])

@@ -37,18 +37,13 @@ void serve(Channel& channel, const Bundle& bundle, const Variant& variant, const
     const auto running = Clock::now();
     const RunResult result = graph->run(golden.frames);
     const auto finished = Clock::now();
-    bool exact = true;
-    for (size_t i = 0; i < result.outputs.size(); ++i) {
-      const std::vector<int32_t>& expected = golden.outputs.at(bundle.manifest().outputs[i].name);
-      exact = exact && std::equal(expected.begin(), expected.end(), result.outputs[i]);
-    }
     return json{{"library_ms", milliseconds(start, libraries)},
                 {"load_ms", milliseconds(loading, running)},
                 {"first_run_ms", milliseconds(running, finished)},
                 {"file_bytes", harness->graph_bytes()},
                 {"memory_before_load", memory},
                 {"peak_memory", peak_memory()},
-                {"outputs_exact", exact},
+                {"outputs_exact", golden.same_outputs(bundle.manifest(), result.outputs)},
                 {"versions", harness->versions()}};
   });
   if (!loaded) return;
@@ -101,28 +96,15 @@ json timing(const Candidate& candidate, double open_ms) {
 }
 
 // Runs `step` on a candidate that is still in the race; whatever ends it is written into its entry.
-template <typename Step>
-void advance(Candidate& candidate, Verdicts& verdicts, bool required, const Step& step) {
-  try {
-    step();
-    return;
-  } catch (const Absent& absent) {
-    candidate.entry[absent.bundle_is_short ? "failure" : "reason"] = absent.reason;
-    verdicts.absent(*candidate.variant, absent, required);
-  } catch (const ChildFailed& failed) {
-    candidate.entry["failure"] = failed.sentence;
-    verdicts.bad(*candidate.variant, failed.sentence);
-  }
-  candidate.child.reset();
+void advance(Candidate& candidate, Verdicts& verdicts, bool required, const std::function<void()>& step) {
+  if (!verdicts.attempt(*candidate.variant, required, candidate.entry, step)) candidate.child.reset();
 }
 
 }  // namespace
 
 Outcome run_bench(const Bundle& bundle, const std::vector<const Variant*>& chosen, bool required,
                   const BenchOptions& options) {
-  if (bundle.manifest().golden.empty())
-    throw Failure(Exit::kBadBundle,
-                  bundle.folder().path() + ": holds no golden vector to run; export it again");
+  require_clip(bundle);
   Verdicts verdicts;
   std::vector<Candidate> candidates;
   for (const Variant* variant : chosen) {
@@ -156,10 +138,7 @@ Outcome run_bench(const Bundle& bundle, const std::vector<const Variant*>& chose
       for (const char* key : {"file_bytes", "memory_before_load", "peak_memory", "outputs_exact", "versions"})
         measurement[key] = candidate.loaded[key];
       candidate.entry["measurement"] = std::move(measurement);
-      if (candidate.loaded["outputs_exact"] == true)
-        verdicts.good();
-      else
-        verdicts.bad(*candidate.variant, "its outputs are not the golden ones; svf-run parity says where");
+      verdicts.outputs(*candidate.variant, candidate.loaded["outputs_exact"]);
     }
     outcome.entries.push_back(std::move(candidate.entry));
   }

@@ -1,5 +1,6 @@
 #include "bundle.h"
 
+#include <algorithm>
 #include <cstring>
 #include <stdexcept>
 
@@ -30,6 +31,14 @@ const uint8_t* take(const std::map<std::string, TensorView>& tensors, const std:
 }
 
 }  // namespace
+
+bool GoldenVector::same_outputs(const Manifest& manifest, const std::vector<const int32_t*>& found) const {
+  for (size_t i = 0; i < found.size(); ++i) {
+    const std::vector<int32_t>& expected = outputs.at(manifest.outputs[i].name);
+    if (!std::equal(expected.begin(), expected.end(), found[i])) return false;
+  }
+  return true;
+}
 
 Bundle::Bundle(const std::string& folder) : folder_(folder) {
   const std::string path = folder_.path(kManifest);

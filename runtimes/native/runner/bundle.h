@@ -16,6 +16,9 @@ namespace svf {
 struct GoldenVector {
   std::vector<uint8_t> frames;                          // [T, C, H, W]
   std::map<std::string, std::vector<int32_t>> outputs;  // by name, [T, C, H, W]
+
+  // Whether `found`, in the manifest's order, holds the same values.
+  bool same_outputs(const Manifest& manifest, const std::vector<const int32_t*>& found) const;
 };
 
 class Bundle {

@@ -113,6 +113,11 @@ Descriptor Folder::open(const std::string& name) const {
   return step;
 }
 
+void make_folder(const std::string& path) {
+  if (mkdir(path.c_str(), 0777) != 0 && errno != EEXIST)
+    throw Failure(Exit::kMachine, path + ": cannot be made (" + std::strerror(errno) + ")");
+}
+
 uint64_t file_size(const Descriptor& file, const std::string& path) {
   struct stat status;
   if (fstat(file.get(), &status) != 0)

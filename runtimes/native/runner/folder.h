@@ -59,6 +59,9 @@ class Folder {
   Descriptor root_;
 };
 
+// A folder for results. Failure (machine) when there is none and it cannot be made.
+void make_folder(const std::string& path);
+
 uint64_t file_size(const Descriptor& file, const std::string& path);
 // SHA-256 of a whole file, read in small parts.
 std::string hash_file(const Descriptor& file, const std::string& path);

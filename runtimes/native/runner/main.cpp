@@ -10,6 +10,7 @@
 #include "machine.h"
 #include "options.h"
 #include "parity.h"
+#include "profile.h"
 
 namespace {
 
@@ -94,7 +95,9 @@ Exit run(const Options& options) {
     bench.open_ms = opened.count();
     document["when"] = timestamp();
     document["load_before"] = load_average();
-    outcome = run_bench(bundle, chosen(options), required, bench);
+    const bool profile = options.command == "profile";
+    outcome = profile ? run_profile(bundle, chosen(options), required, bench, options.traces)
+                      : run_bench(bundle, chosen(options), required, bench);
     document["load_after"] = load_average();
     document["clip"] = manifest.golden.front().name;
     document["runs"] = bench.runs;

@@ -113,6 +113,8 @@ class Parser {
     Artefact result{entry.text("runtime"), entry.text("dialect"), file(entry, "path"), std::nullopt};
     if (entry.has("tapped")) result.tapped = file(entry, "tapped");
     entry.optional("tapped");
+    if (entry.has("bundled")) file(entry, "bundled");  // for ExecuTorch's own tools
+    entry.optional("bundled");
     one_of(result.runtime, {"onnxruntime", "executorch", "tensorrt"}, entry, "runtime");
     one_of(result.dialect, {"packed", "portable", "qdq"}, entry, "dialect");
     unique(artefacts_, result.runtime + " " + result.dialect, entry, "runtime");

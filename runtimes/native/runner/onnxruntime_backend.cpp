@@ -4,8 +4,35 @@
 #include <dlfcn.h>
 #include <onnxruntime_cxx_api.h>
 
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+
 namespace svf {
 namespace {
+
+constexpr char kKernelTime[] = "_kernel_time";
+
+// ONNX Runtime's profile is a list of events in microseconds, one a node and run.
+std::vector<Operation> operations_of(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::map<int64_t, Operation> found;
+  for (const nlohmann::json& event : nlohmann::json::parse(file)) {
+    std::string name = event.at("name");
+    const size_t end = name.rfind(kKernelTime);
+    if (event.at("cat") != "Node" || end == std::string::npos) continue;
+    const auto& arguments = event.at("args");
+    const int64_t index = std::stoll(arguments.at("node_index").get<std::string>());
+    Operation& operation = found[index];
+    operation.index = index;
+    operation.kind = arguments.at("op_name");
+    operation.node = name.substr(0, end);
+    operation.milliseconds.push_back(event.at("dur").get<double>() / 1e3);
+  }
+  std::vector<Operation> all;
+  for (auto& entry : found) all.push_back(std::move(entry.second));
+  return all;
+}
 
 class OnnxSession : public Session {
  public:
@@ -46,6 +73,16 @@ class OnnxSession : public Session {
     }
   }
 
+  std::string end_profile(std::vector<Operation>& operations) noexcept override {
+    try {
+      Ort::AllocatorWithDefaultOptions allocator;
+      operations = operations_of(session_.EndProfilingAllocated(allocator).get());
+      return "";
+    } catch (const std::exception& error) {
+      return std::string("ONNX Runtime's profile cannot be read (") + error.what() + ")";
+    }
+  }
+
  private:
   template <typename T>
   Ort::Value input(T* data, const int64_t* shape, size_t rank) const {
@@ -78,7 +115,8 @@ std::string OnnxRuntime::load(const std::string& path) {
 }
 
 Session* OnnxRuntime::open(const uint8_t* graph, size_t size, const Signature& signature, int threads,
-                           const std::optional<std::string>& operators, std::string& error) noexcept {
+                           const std::optional<std::string>& operators, const std::string& profile,
+                           std::string& error) noexcept {
   try {
     // Sessions may outlive this call, and the environment must outlive them.
     static const Ort::Env env(ORT_LOGGING_LEVEL_ERROR, "svf-run");
@@ -88,6 +126,7 @@ Session* OnnxRuntime::open(const uint8_t* graph, size_t size, const Signature& s
     options.SetExecutionMode(ORT_SEQUENTIAL);
     options.SetDeterministicCompute(true);
     options.AddConfigEntry("session.force_spinning_stop", "1");
+    if (!profile.empty()) options.EnableProfiling(profile.c_str());
     if (operators) options.RegisterCustomOpsLibrary(operators->c_str());
     return new OnnxSession(env, graph, size, signature, options);
   } catch (const std::exception& caught) {

@@ -16,7 +16,8 @@ class OnnxRuntime {
   const std::string& version() const { return version_; }
   // `operators` is the path of our operator library, if the graph is to run with it.
   Session* open(const uint8_t* graph, size_t size, const Signature& signature, int threads,
-                const std::optional<std::string>& operators, std::string& error) noexcept;
+                const std::optional<std::string>& operators, const std::string& profile,
+                std::string& error) noexcept;
 
  private:
   std::string version_;

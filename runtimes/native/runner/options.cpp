@@ -15,15 +15,17 @@ const char kHelp[] = R"(svf-run: tests and times a bundle of svf-edge on the dev
   svf-run check BUNDLE            hold every file against its hash; say which runtimes can run here
   svf-run parity BUNDLE           run the golden clips; compare every layer's spikes and every output
   svf-run bench BUNDLE            measure cold start and latency of the first golden clip
+  svf-run profile BUNDLE          what every operator of a graph takes on that clip, by the runtime's own profiler
 
   --runtime NAME    one runtime instead of all; repeat for several. It must run, or the command fails:
                     'executorch packed', 'executorch portable', 'onnxruntime packed',
                     'onnxruntime packed, no library', 'onnxruntime portable'
   --threads N       threads of each runtime (1)
   --spikes FOLDER   parity: write the packed spikes of layers that differ here
-  --runs N          bench: timed runs of each runtime (100), in five turns
-  --seconds S       bench: stop a runtime's timed runs after this long (20)
-  --warm-up N       bench: runs before each turn that do not count (3)
+  --traces FOLDER   profile: where the runtimes put their own profiles (ETDump, and ONNX Runtime's JSON)
+  --runs N          bench, profile: timed runs of each runtime (100); in bench, in five turns
+  --seconds S       bench, profile: stop a runtime's timed runs after this long (20)
+  --warm-up N       bench, profile: runs that do not count, before each turn (3)
   --emulated        this machine is an emulator, so measure no times (found out without it in most cases)
 
 The result is one JSON document on standard output. A failure is one sentence on standard error and an exit code:
@@ -65,7 +67,8 @@ Options parse_options(const std::vector<std::string>& arguments) {
   if (options.command == "help") return options;
   if (arguments.empty()) usage("no command was given");
   options.command = arguments[0];
-  const bool parity = options.command == "parity", bench = options.command == "bench";
+  const bool parity = options.command == "parity", profile = options.command == "profile";
+  const bool bench = options.command == "bench" || profile;
   if (!parity && !bench && options.command != "info" && options.command != "check")
     usage("'" + options.command + "' is no command of svf-run");
   for (size_t i = 1; i < arguments.size(); ++i) {
@@ -82,6 +85,8 @@ Options parse_options(const std::vector<std::string>& arguments) {
       options.bench.threads = count(argument, value(), 1);
     else if (argument == "--spikes" && parity)
       options.spikes = value();
+    else if (argument == "--traces" && profile)
+      options.traces = value();
     else if (argument == "--runs" && bench)
       options.bench.runs = count(argument, value(), 1);
     else if (argument == "--seconds" && bench)
@@ -96,6 +101,7 @@ Options parse_options(const std::vector<std::string>& arguments) {
       usage("'" + argument + "' is one argument too many");
   }
   if (options.bundle.empty() && options.command != "info") usage("no bundle folder was given");
+  if (profile && options.traces.empty()) usage("profile needs --traces FOLDER");
   return options;
 }
 

@@ -10,7 +10,7 @@
 namespace svf {
 
 struct Options {
-  std::string command, bundle, spikes;
+  std::string command, bundle, spikes, traces;
   std::vector<const Variant*> runtimes;  // asked for by name
   BenchOptions bench;
 };

@@ -1,7 +1,5 @@
 #include "parity.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -146,9 +144,36 @@ std::string first_difference(const json& clips) {
 
 }  // namespace
 
+void require_clip(const Bundle& bundle) {
+  if (bundle.manifest().golden.empty())
+    throw Failure(Exit::kBadBundle, bundle.folder().path() + ": holds no golden vector; export it again");
+}
+
 void Verdicts::bad(const Variant& variant, const std::string& what) {
   ran_ = true;
   if (bad_.empty()) bad_ = std::string(variant.name) + ": " + what;
+}
+
+void Verdicts::outputs(const Variant& variant, bool exact) {
+  if (exact)
+    good();
+  else
+    bad(variant, "its outputs are not the golden ones; svf-run parity says where");
+}
+
+bool Verdicts::attempt(const Variant& variant, bool required, json& entry,
+                       const std::function<void()>& step) {
+  try {
+    step();
+    return true;
+  } catch (const Absent& why) {
+    entry[why.bundle_is_short ? "failure" : "reason"] = why.reason;
+    absent(variant, why, required);
+  } catch (const ChildFailed& failed) {
+    entry["failure"] = failed.sentence;
+    bad(variant, failed.sentence);
+  }
+  return false;
 }
 
 void Verdicts::absent(const Variant& variant, const Absent& why, bool required) {
@@ -168,11 +193,8 @@ void Verdicts::conclude(Outcome& outcome) const {
 
 Outcome run_parity(const Bundle& bundle, const std::vector<const Variant*>& chosen, bool required,
                    int threads, const std::string& spikes) {
-  if (bundle.manifest().golden.empty())
-    throw Failure(Exit::kBadBundle,
-                  bundle.folder().path() + ": holds no golden vector to compare with; export it again");
-  if (!spikes.empty() && mkdir(spikes.c_str(), 0777) != 0 && errno != EEXIST)
-    throw Failure(Exit::kMachine, spikes + ": cannot be made (" + std::strerror(errno) + ")");
+  require_clip(bundle);
+  if (!spikes.empty()) make_folder(spikes);
   Outcome outcome;
   Verdicts verdicts;
   for (size_t i = 0; i < chosen.size(); ++i) {
@@ -180,7 +202,7 @@ Outcome run_parity(const Bundle& bundle, const std::vector<const Variant*>& chos
     json entry{{"runtime", variant.name},   {"verdict", "failed"}, {"clips", json::array()},
                {"lifeless", json::array()}, {"failure", nullptr},  {"reason", nullptr},
                {"versions", json::object()}};
-    try {
+    verdicts.attempt(variant, required, entry, [&] {
       Child child([&](Channel& channel) {
         answer(channel, [&] {
           Comparison comparison(bundle, variant, i, threads, spikes);
@@ -199,14 +221,8 @@ Outcome run_parity(const Bundle& bundle, const std::vector<const Variant*>& chos
         verdicts.bad(variant, entry["verdict"] == "vacuous"
                                   ? "most layers are silent or saturated on every clip, which proves nothing"
                                   : first_difference(reply["clips"]));
-    } catch (const Absent& absent) {
-      entry["verdict"] = absent.bundle_is_short ? "failed" : "not run";
-      entry[absent.bundle_is_short ? "failure" : "reason"] = absent.reason;
-      verdicts.absent(variant, absent, required);
-    } catch (const ChildFailed& failed) {
-      entry["failure"] = failed.sentence;
-      verdicts.bad(variant, failed.sentence);
-    }
+    });
+    if (!entry["reason"].is_null()) entry["verdict"] = "not run";
     outcome.entries.push_back(std::move(entry));
   }
   verdicts.conclude(outcome);

@@ -1,6 +1,7 @@
 // `svf-run parity`: the same spikes and outputs as the golden vectors, on every runtime.
 #pragma once
 
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -19,15 +20,24 @@ struct Outcome {
   std::string sentence;
 };
 
+// Failure (bad bundle) when there is no golden clip to run.
+void require_clip(const Bundle& bundle);
+
 // Sums up how runtimes ended. A runtime that was asked for by name must have run.
 class Verdicts {
  public:
   void good() { ran_ = true; }
   void bad(const Variant& variant, const std::string& what);
-  void absent(const Variant& variant, const Absent& why, bool required);
+  void outputs(const Variant& variant, bool exact);
+  // Takes a step with a runtime; what ends it becomes the `failure` or `reason` of its entry. Whether it went
+  // well.
+  bool attempt(const Variant& variant, bool required, nlohmann::json& entry,
+               const std::function<void()>& step);
   void conclude(Outcome& outcome) const;
 
  private:
+  void absent(const Variant& variant, const Absent& why, bool required);
+
   bool ran_ = false;
   std::string bad_, absent_, missing_;
 };

@@ -34,6 +34,15 @@ struct Signature {
   std::vector<std::string> results;  // outputs, then what takes the place of the state, then taps
 };
 
+// What one operator of a graph took in every run, by the runtime's own profiler.
+struct Operation {
+  int64_t index;     // its place among the graph's operators
+  bool part;         // it is a part of the operator at `index`, which a delegate runs
+  std::string kind;  // what the runtime calls it
+  std::string node;  // its name in the graph; empty where the runtime keeps none
+  std::vector<double> milliseconds;
+};
+
 class Session {
  public:
   virtual ~Session() = default;
@@ -41,10 +50,14 @@ class Session {
   // Returns what went wrong, or nothing.
   virtual std::string run(const uint8_t* frames, const std::vector<const int32_t*>& state,
                           std::vector<Tensor>& results) noexcept = 0;
+  // Ends the profile of a session that was opened with one, and gives the operators in the order they run in.
+  // Returns what went wrong, or nothing.
+  virtual std::string end_profile(std::vector<Operation>& operations) noexcept = 0;
 };
 
-// Loads a graph that stays in memory as long as the session. Returns null and says in `error` why.
+// Loads a graph that stays in memory as long as the session. With `profile`, a path without its ending, the
+// runtime writes its own profile there. Returns null and says in `error` why.
 using OpenSession = Session* (*)(const uint8_t* graph, size_t size, const Signature& signature, int threads,
-                                 std::string& error) noexcept;
+                                 const std::string& profile, std::string& error) noexcept;
 
 }  // namespace svf

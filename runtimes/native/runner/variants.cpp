@@ -154,7 +154,7 @@ void Harness::load_onnxruntime() {
 #endif
 }
 
-std::unique_ptr<LoadedGraph> Harness::open(int threads, bool taps) {
+std::unique_ptr<LoadedGraph> Harness::open(int threads, bool taps, const std::string& profile) {
   if (taps && !artefact_->tapped)
     throw Failure(Exit::kBadBundle,
                   bundle_.folder().path(artefact_->path) +
@@ -177,10 +177,10 @@ std::unique_ptr<LoadedGraph> Harness::open(int threads, bool taps) {
   const uint8_t* data = graph->graph_.data();
   const size_t size = graph->graph_.size();
   if (open_executorch_ != nullptr)
-    graph->session_.reset(open_executorch_(data, size, signature, threads, error));
+    graph->session_.reset(open_executorch_(data, size, signature, threads, profile, error));
 #if SVF_RUNNER_ORT
   else
-    graph->session_.reset(onnxruntime_.open(data, size, signature, threads, operators_, error));
+    graph->session_.reset(onnxruntime_.open(data, size, signature, threads, operators_, profile, error));
 #endif
   if (!graph->session_) bad_bundle(graph->path_ + ": " + error);
   return graph;
@@ -245,6 +245,13 @@ RunResult LoadedGraph::call(const uint8_t* frames, int64_t steps) {
     result.words.push_back(words_of(tap, tensors[i], path_));
   }
   return result;
+}
+
+std::vector<Operation> LoadedGraph::end_profile() {
+  std::vector<Operation> operations;
+  const std::string error = session_->end_profile(operations);
+  if (!error.empty()) throw std::runtime_error(path_ + ": " + error);
+  return operations;
 }
 
 }  // namespace svf

@@ -43,8 +43,9 @@ class Harness {
  public:
   // Throws Absent.
   Harness(const Bundle& bundle, const Variant& variant);
-  // Throws Failure (bad bundle) for a graph that the runtime does not take.
-  std::unique_ptr<LoadedGraph> open(int threads, bool taps);
+  // With `profile`, a path without its ending, the runtime writes its own profile there. Throws Failure (bad
+  // bundle) for a graph that the runtime does not take.
+  std::unique_ptr<LoadedGraph> open(int threads, bool taps, const std::string& profile = "");
   uint64_t graph_bytes() const;
   // Versions and the kernel set that belong beside a result.
   nlohmann::json versions() const;
@@ -71,6 +72,8 @@ class LoadedGraph {
   // Runs uint8 frames [T, C, H, W], as a stream of their own where the graph is a step of one. The result's
   // outputs stay valid until the next run. Throws std::runtime_error naming the graph.
   RunResult run(const std::vector<uint8_t>& frames);
+  // Ends the profile it was opened with: operators in running order. Throws std::runtime_error.
+  std::vector<Operation> end_profile();
 
  private:
   friend class Harness;

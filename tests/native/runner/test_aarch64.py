@@ -5,7 +5,6 @@ What emulation shows is bits, not time.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import subprocess
@@ -17,17 +16,16 @@ from typing import Any
 import pytest
 
 from svf_edge.errors import BadFile, SvfError
-from svf_edge.export.bundle import Bundle, write_bundle
+from svf_edge.export.bundle import Bundle
 from svf_edge.export.bundle.native import native_files
-from svf_edge.export.golden import golden_clips
-from svf_edge.program import load_program
 from svf_edge.runtimes.runner_schema import ExitCode, RunnerBench, RunnerInfo, RunnerParity
-from svf_edge.shipped import CHECKPOINT, CLIP
+from tests.native.runner.support import edit
+from tests.once import once
+from tests.runtimes.bundles import shipped_packed, with_native
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 ROOT = Path(__file__).parents[3]
-PROGRAM = CHECKPOINT.with_suffix(".program.safetensors")
 SYSROOT = Path("/usr/aarch64-linux-gnu")
 TOOLS = ("aarch64-linux-gnu-g++", "qemu-aarch64", "cmake", "ninja")
 # onnxruntime asks here which core it runs on, and qemu 7.2 shows it the x86 file of the host.
@@ -46,30 +44,26 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture(scope="module")
 def kit(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The files for linux-aarch64. The build folder is the checkout's, which one process at a time works in."""
+    """The files for linux-aarch64. The build folder is the checkout's, so that what was compiled stays compiled."""
     here = Path(sys.executable).parent  # cmake and ninja come with the environment, which need not be on the path
     path = os.pathsep.join([str(here), os.environ["PATH"]])
     missing = [tool for tool in TOOLS if shutil.which(tool, path=path) is None]
     if missing or not SYSROOT.is_dir():
         pytest.skip(f"needs {', '.join(missing or [str(SYSROOT)])} (apt: g++-aarch64-linux-gnu qemu-user)")
     pytest.importorskip("executorch")
-    output = tmp_path_factory.mktemp("kits")
-    command = [sys.executable, str(ROOT / "tools" / "device_kit.py"), "linux-aarch64", "--output", str(output)]
-    (ROOT / "build").mkdir(exist_ok=True)
-    with (ROOT / "build" / "kit.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+
+    def make(output: Path) -> None:
+        command = [sys.executable, str(ROOT / "tools" / "device_kit.py"), "linux-aarch64", "--output", str(output)]
         done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PATH": path})
-    assert done.returncode == 0, done.stderr[-2000:]
-    return output / "linux-aarch64"
+        assert done.returncode == 0, done.stderr[-2000:]
+
+    return once(tmp_path_factory, "kits", make) / "linux-aarch64"
 
 
 @pytest.fixture(scope="module")
 def shipped(kit: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The shipped model and clip with files for ARM."""
-    program = load_program(PROGRAM)
-    clips = golden_clips(program.frames, [CLIP])
-    folder = tmp_path_factory.mktemp("aarch64") / "bundle"
-    return write_bundle(program, folder, clips, targets=("onnx", "executorch"), dialects=("packed",), native=[kit])
+    return with_native(shipped_packed(tmp_path_factory), tmp_path_factory.mktemp("aarch64") / "bundle", kit)
 
 
 @pytest.fixture(scope="module")
@@ -114,8 +108,6 @@ def test_its_times_are_not_told(shipped: Bundle, emulated: Run) -> None:
 
 
 def test_a_bundle_for_another_platform_is_named(shipped: Bundle, emulated: Run, tmp_path: Path) -> None:
-    from tests.native.runner.support import edit
-
     folder = Path(shutil.copytree(shipped.folder, tmp_path / "bundle"))
 
     def elsewhere(manifest: dict[str, Any]) -> None:

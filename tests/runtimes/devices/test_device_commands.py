@@ -16,22 +16,18 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from svf_edge.errors import BadFile, ContractMismatch, MissingLibrary, UnsupportedInput
-from svf_edge.export.bundle import Bundle, write_bundle
+from svf_edge.export.bundle import Bundle
 from svf_edge.export.bundle.manifest import MANIFEST
-from svf_edge.export.golden import golden_clips
 from svf_edge.export.libraries import find_native
-from svf_edge.program import load_program
 from svf_edge.runtimes import commands
 from svf_edge.runtimes.devices.card import DeviceCard, retention
 from svf_edge.runtimes.devices.commands import devices
 from svf_edge.runtimes.devices.examine import Task
 from svf_edge.runtimes.devices.store import FOLDER
 from svf_edge.runtimes.devices.tables import card_tables
-from svf_edge.shipped import CLIP
-from tests.runtimes.bundles import edit_initializer, forge, needs_library, rewrite
+from tests.runtimes.bundles import edit_initializer, forge, needs_library, rewrite, shipped_packed
 from tests.runtimes.devices.conftest import Target
 from tests.runtimes.devices.daemons import Adbd, Sshd
-from tests.test_shipped_model import MODELS, NAME
 
 
 def needs_runner() -> pytest.MarkDecorator:
@@ -96,13 +92,17 @@ def test_parity_and_bench_on_a_device(target: Target, bundle: Bundle, cli: Cli, 
     assert (there / FOLDER).is_dir()
 
     stored = tmp_path / "bench.json"
-    options = ("--runtime", "onnxruntime packed", "--runs", "5", "--clean", "--json", str(stored))
+    options = ("--runtime", "onnxruntime packed", "--runs", "5", "--per-layer", "--clean", "--json", str(stored))
     text = cli("bench", bundle, [(target, there)], *options)
     (found,) = json.loads(stored.read_text())
     measured = DeviceCard.model_validate(found)
     (variant,) = measured.variants
     assert measured and variant.measurement is not None and variant.measurement.timing is not None
     assert sum(map(len, variant.measurement.timing.rounds)) == 5 and "only 5 runs" in text
+    (layers,) = measured.layers
+    assert layers.runtime == "onnxruntime packed" and layers.total > 0
+    for layer in layers.layers:
+        assert f"{layer.layer} {layer.computes}" in text and f"{layer.milliseconds:.3f}" in text
     assert len(cli.stored()) == 2
     assert not (there / FOLDER).exists(), "--clean"
 
@@ -237,21 +237,28 @@ def test_a_device_that_vanishes_in_a_run_leaves_no_card(
 @needs_runner()
 @pytest.mark.slow
 def test_the_shipped_model_is_equal_through_ssh_and_adb(
-    sshd: Sshd, adbd: Adbd, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sshd: Sshd,
+    adbd: Adbd,
+    cli: Cli,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """In the shipped clip; its portable programs run here in the demo, and take long to export."""
     monkeypatch.setenv("ADB_SERVER_SOCKET", adbd.environment["ADB_SERVER_SOCKET"])
-    program = load_program(MODELS / f"{NAME}.program.safetensors")
-    shipped = write_bundle(
-        program, tmp_path / "b", golden_clips(program.frames, [CLIP]), targets=("onnx", "executorch")
-    )
+    shipped = shipped_packed(tmp_path_factory)
     where = [(Target("ssh", sshd, sshd.config), tmp_path / "s"), (Target("adb", adbd, None), tmp_path / "a")]
-    names = [f"{runtime} {dialect}" for runtime in ("onnxruntime", "executorch") for dialect in ("packed", "portable")]
+    names = ["onnxruntime packed", "onnxruntime packed, no library", "executorch packed"]
     cli("parity", shipped, where, *(part for name in names for part in ("--runtime", name)))
     cards = cli.stored()
-    assert len(cards) == 2
+    assert sorted(card.device for card in cards) == sorted(target.url(folder) for target, folder in where)
     for card in cards:
         assert card and card.parity is not None
         assert [(entry.runtime, entry.verdict) for entry in card.parity.runtimes] == [(name, "equal") for name in names]
+        for clip in (clip for entry in card.parity.runtimes for clip in entry.clips):
+            assert len(clip.layers) == len(shipped.manifest.taps)
+            assert all(layer.equal and 0 < layer.fired < layer.size for layer in clip.layers)
+            assert all(output.differing == 0 and output.compared for output in clip.outputs)
 
 
 def test_devices_describes(target: Target, cli: Cli, tmp_path: Path) -> None:
@@ -272,8 +279,9 @@ def test_options_that_a_device_cannot_heed(bundle: Bundle, cli: Cli, tmp_path: P
         cli.run("parity", bundle, here, "--clip", "noise")
     with pytest.raises(UnsupportedInput, match="given twice"):
         cli.run("parity", bundle, here * 2)
-    with pytest.raises(UnsupportedInput, match="--sustained needs --device"):
-        cli.run("bench", bundle, [], "--sustained", "60")
+    for options in (["--sustained", "60"], ["--per-layer"]):
+        with pytest.raises(UnsupportedInput, match=f"{options[0]} needs --device; write --device local"):
+            cli.run("bench", bundle, [], *options)
     with pytest.raises(UnsupportedInput, match="at least 60 s"):
         Task("bench", ("executorch packed",), sustained=59)
     with pytest.raises(UnsupportedInput, match="add --runtime"):
