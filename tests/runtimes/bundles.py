@@ -34,7 +34,7 @@ def needs_library(name: str) -> pytest.MarkDecorator:
 
 
 def every_runtime(factory: pytest.TempPathFactory) -> Bundle:
-    """A small program for ONNX Runtime and ExecuTorch in both dialects, its two golden clips in bundled programs too."""
+    """A small program for ONNX Runtime and ExecuTorch in both dialects, with two golden clips and bundled programs."""
     pytest.importorskip("executorch")
     program = random_program(3)
     clips = {"first": noise_clip(program, 7), "second": noise_clip(program, 8)}
