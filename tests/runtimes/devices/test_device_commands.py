@@ -189,6 +189,24 @@ def test_bundles_that_do_not_fit_touch_no_device(target: Target, bundle: Bundle,
 
 
 @needs_runner()
+def test_a_wrong_host_key_is_told_and_nothing_is_sent(sshd: Sshd, bundle: Bundle, cli: Cli, tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    wrong = Target("ssh", sshd, sshd.write_config("wrong", "other.pub", "user"))
+    code, text = cli.run("parity", bundle, [(wrong, there)])
+    assert code == 1 and text.count("error:") == 1 and "the host key is not the one known for this host" in text
+    assert not there.exists() and not cli.cards.exists()
+
+
+@needs_runner()
+def test_a_full_disk_is_told_and_nothing_is_installed(
+    target: Target, bundle: Bundle, cli: Cli, small_disk: Path
+) -> None:
+    code, text = cli.run("parity", bundle, [(target, small_disk)])
+    assert code == 1 and text.count("error:") == 1 and "MB free, the bundle needs" in text
+    assert [path for path in small_disk.rglob("*") if path.is_file()] == [] and not cli.cards.exists()
+
+
+@needs_runner()
 @needs_library("svf_ort")
 def test_a_missing_operator_library_is_told(target: Target, bundle: Bundle, cli: Cli, tmp_path: Path) -> None:
     made = forge(bundle, tmp_path / "b", "onnx/portable.onnx", lambda path: None)
