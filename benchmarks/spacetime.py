@@ -39,6 +39,7 @@ def configuration(form: SpaceTime, mode: str, frames: int) -> ModelConfig:
             "embed": (32, 64, WIDTH, WIDTH),
             "conv_blocks": (0, 0, 0),
             "transformer_blocks": (1, 1),
+            "strides": (4, 4, 1, 1, 1),
             "heads": 4,
             "rep_conv": False,
             "mlp_ratio": 2,

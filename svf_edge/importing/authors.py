@@ -169,7 +169,7 @@ def _ratio(source: Source, names: Sequence[str]) -> int:
     if not names:
         return 4
     weight = source.find(names[0])
-    if weight is None or weight.ndim < 2 or weight.shape[0] % weight.shape[1]:
+    if weight is None or weight.ndim < 2 or not weight.shape[1] or weight.shape[0] % weight.shape[1]:
         raise BadFile(f"tensor '{names[0]}' is missing, or its outputs are no multiple of its inputs")
     return int(weight.shape[0] // weight.shape[1])
 
