@@ -35,8 +35,8 @@ def spacetime() -> str:
             "![Time over frames](plots/spacetime.svg)",
             "",
             f"Clips of {frames[0]} to {frames[-1]} frames of {result['side']} x {result['side']}; D = {width}, two "
-            f"blocks, binary spikes at {result['rate']:.0%} firing; ONNX Runtime packed, one thread of an "
-            f"{machine['cpu']}, load average {result['load_before'][0]:.1f} before. Medians over all turns.",
+            f"blocks, binary spikes at {result['rate']:.0%} firing; ONNX Runtime packed, medians of CPU time of one "
+            f"thread of an {machine['cpu']}, load average {result['load_before'][0]:.1f} before.",
         ]
     )
 
@@ -167,6 +167,6 @@ def kinetics() -> str:
         [
             *lines,
             "",
-            f"One thread of an {machine['cpu']}, load average {result['load_before'][0]:.1f} before.",
+            f"CPU time on an {machine['cpu']}, load average {result['load_before'][0]:.1f} before.",
         ]
     )

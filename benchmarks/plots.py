@@ -71,7 +71,7 @@ def spacetime(figure: Figure) -> None:
             (drawn,) = axes.plot(list(points), list(points.values()), "o", label=row["form"])
             ends = [0.0, max(points)]
             axes.plot(ends, [line.intercept + line.slope * x for x in ends], color=drawn.get_color(), linewidth=1)
-        axes.set(xlabel="frames in a clip", ylabel="ms", ylim=(0, None), title=mode)
+        axes.set(xlabel="frames in a clip", ylabel="ms of CPU time", ylim=(0, None), title=mode)
         axes.legend()
 
 

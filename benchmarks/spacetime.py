@@ -8,6 +8,7 @@ python -m benchmarks.spacetime [--prepare]
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import Annotated, Any, get_args
 
@@ -91,7 +92,9 @@ def main(
     if prepare:
         return
     check(variants)
-    samples = take_turns(variants, Pace(turns, runs=10, warm_up=2, seconds=0.2), "forms over frames")
+    samples = take_turns(
+        variants, Pace(turns, runs=10, warm_up=2, seconds=0.4), "forms over frames", time.process_time_ns
+    )
     for row in rows:
         row["samples_ms"] = {str(frames): samples[f"{row['form']} {row['mode']} {frames}"] for frames in FRAMES}
     shape = {"rate": RATE, "side": SIDE, "width": WIDTH}
