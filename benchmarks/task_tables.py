@@ -34,6 +34,8 @@ def reached(recipe: str) -> str:
         + ", ".join(f"{run['variant']} {run['float'][run['headline']]:.3f}" for run in runs)
         + f" ({first['headline']}, on the run's own validation clips). Dense, a clip takes "
         f"{first['macs'] / 1e6:.0f} M multiply-accumulates.",
+        "",
+        "![Validation metric over steps](../plots/tasks.svg)",
     ]
     return "\n".join(lines)
 

@@ -180,7 +180,7 @@ def report(
         Path | None, typer.Option("--track", help="Lines of `svf-edge track --json` with this bundle, to show as well.")
     ] = None,
 ) -> None:
-    """Write one self-contained HTML page: parity, latency, sizes, firing rates, frames with the pose drawn.
+    """Write one self-contained HTML page: parity, latency, sizes, firing rates, frames with what was seen.
 
     Exit code 1 when parity or a measurement fails; the page is written all the same.
 

@@ -35,7 +35,7 @@ def train(
     ] = False,
     list_recipes: Annotated[bool, typer.Option("--list-recipes", help="Name the recipes and stop.")] = False,
 ) -> None:
-    """Train a pose model: float, then quantisation-aware.
+    """Train a model for its task: float, then quantisation-aware.
 
     Leaves `OUTPUT/model.safetensors`, the checkpoint that `svf-edge freeze` takes, and curves and metrics beside it.
 

@@ -117,6 +117,45 @@ def test_spikes_on_executorch(config: ModelConfig, dialect: Literal["packed", "p
     assert_on_executorch(freeze(quantised_model(config)), clip, dialect, tmp_path)
 
 
+HEADS: dict[str, dict[str, Any]] = {
+    "segmentation": {"classes": 3, "cell": 3, "width": 20},
+    "classification": {"classes": 9},
+    "pose3d": {"joints": 3, "bins": 10, "maps": 2},
+}
+
+
+def integer_config(kind: str) -> ModelConfig:
+    """A head on integer LIFs; its map is not square."""
+    options = {"frames": 2, "conv_blocks": (0, 0, 0), "levels": 3, "norm_gain": 4, "reset": "soft"}
+    return parse_config({**ODD, **options, "head": {"kind": kind, **HEADS[kind]}})
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_heads(kind: str, tmp_path: Path) -> None:
+    """Outputs are compared as they travel with the bundle, maps too."""
+    config = integer_config(kind)
+    bundle = assert_parity(config, tmp_path, ONNX)
+    (output,) = bundle.manifest.outputs
+    size = config.feature_size if kind == "segmentation" else (1, 1)
+    assert output.shape == (2, config.head.scores, *size)
+    frames, scores = bundle.golden("natural")
+    np.testing.assert_array_equal(scores[output.name], run(bundle.program(), frames).outputs[output.name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dialect", get_args(TorchDialect))
+def test_masks_on_executorch(dialect: TorchDialect, tmp_path: Path) -> None:
+    program = freeze(quantised_model(integer_config("segmentation")))
+    clip = random_clips(integer_config("segmentation"), 1, 5)[0].numpy()
+    trace = run(program, clip)
+    assert_not_silent(trace.spikes)
+    path = tmp_path / "tapped.pte"
+    export_executorch(program, dialect, path, taps=True)
+    with ExecuTorchHarness(path, program, threads=1, library=find_library("svf_executorch")) as session:
+        found = compare(program, clip, trace, session.run(clip))
+    assert found, str(found.first)
+
+
 def test_head_width_45_on_every_runtime(tmp_path: Path) -> None:
     config = parse_config({**ODD, "embed": (8, 16, 90, 90), "heads": None, "head_width": 45, "frames": 2})
     assert_parity(config, tmp_path, ONNX + EXECUTORCH)
