@@ -25,7 +25,8 @@ class LayerWork(Result):
 
     `macs` are those of a dense network. `additions` are what spikes leave of them: weights times spikes that meet them,
     in expectation (macs times spikes per neuron); 0 where the layer reads numbers, which are multiplied. `rate` is the
-    spikes per neuron and step of what it reads, and `levels` the most there can be. Sizes are in elements.
+    spikes per neuron and step of what it reads, and `levels` the most there can be. `weights` and `inputs` count
+    elements.
     """
 
     name: str
@@ -37,7 +38,6 @@ class LayerWork(Result):
     weights: int
     weight_bits: int
     inputs: int
-    outputs: int
     every_bit: bool = False
     """Whether it adds for every bit, set or not: Q M of Hamming attention."""
 
@@ -113,7 +113,6 @@ def count(program: Program, spikes: Spikes) -> Counts:
                     weights=node.weight.size,
                     weight_bits=node.weight_bits,
                     inputs=math.prod(source.shape),
-                    outputs=math.prod(result.shape),
                 )
             )
         elif isinstance(node, Attention):
@@ -134,7 +133,6 @@ def count(program: Program, spikes: Spikes) -> Counts:
                         weights=0,
                         weight_bits=0,
                         inputs=2 * size if part == "kv" else size,
-                        outputs=size if part == "qm" else 0,
                         every_bit=every_bit,
                     )
                 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -49,13 +48,10 @@ class EnergyReport(Result):
             f"its dense twin if both compute in 32-bit floats, and {_times(memory.gain)} its energy if both have int8 "
             f"weights and memory counts."
         )
-        ends = "; ".join(
-            f"{name}: {_end(comparison)}" for name, comparison in (("arithmetic", paper), ("with memory", memory))
-        )
         share = memory.spiking.membranes / memory.spiking.total
         return (
-            f"{first} The advantage ends at ({ends}). {100 * share:.0f} % of the second figure are membranes. Both are "
-            f"models of a 45 nm chip that nobody built for this network: "
+            f"{first} By arithmetic the advantage {_end(paper)}; with memory it {_end(memory)}. {100 * share:.0f} % of "
+            "the second figure are membranes. Both are models of a 45 nm chip that nobody built for this network: "
             + ("what a device measured stands beside them." if self.measured else "nothing here was measured.")
         )
 
@@ -118,19 +114,11 @@ def measured_by(card: Path, fingerprint: str | None) -> list[Measured]:
     ]
 
 
-def read_report(path: Path) -> EnergyReport:
-    """A stored report. Raises `BadFile`."""
-    try:
-        return EnergyReport.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise BadFile(f"{path}: not a report of `svf-edge energy --json`") from error
-
-
 def _times(gain: float) -> str:
     return f"1/{gain:.2f} of" if gain >= 1 else f"{1 / gain:.2f} times"
 
 
 def _end(comparison: Comparison) -> str:
     if comparison.even_rate is not None:
-        return f"{comparison.even_rate:.3f} spikes per neuron"
-    return "no rate" if comparison.gain > 1 else "it never begins"
+        return f"ends at {comparison.even_rate:.3f} spikes per neuron"
+    return "ends at no rate" if comparison.gain > 1 else "never begins"

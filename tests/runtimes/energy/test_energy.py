@@ -21,7 +21,7 @@ from svf_edge.runtimes.base import fingerprint
 from svf_edge.runtimes.clips import GENERATORS
 from svf_edge.runtimes.energy.counts import Counts, LayerWork, NeuronWork, count, spikes_at, spikes_of
 from svf_edge.runtimes.energy.models import DRAM, INT32_ADD, SRAM_1M, SRAM_8K, operations, with_memory
-from svf_edge.runtimes.energy.report import energy, measured_by, read_report
+from svf_edge.runtimes.energy.report import energy, measured_by
 from tests.programs import noise_clip, random_program
 from tests.runtimes.cards import card_of
 
@@ -66,7 +66,7 @@ def test_two_layers_by_hand() -> None:
 
 
 def test_at_the_even_rate_both_cost_the_same() -> None:
-    sizes = {"weights": 9, "weight_bits": 8, "inputs": 10, "outputs": 10}
+    sizes = {"weights": 9, "weight_bits": 8, "inputs": 10}
     layers = [
         LayerWork(name="stem", kind="frames", macs=1000, additions=0, rate=0, levels=1, **sizes),
         LayerWork(name="a", kind="spikes", macs=90_000, additions=9000, rate=0.1, levels=8, **sizes),
@@ -127,18 +127,13 @@ def test_additions_are_what_an_event_driven_machine_does() -> None:
     assert counts["k.pw"].rate == float(Fraction(int(spikes["attn.lif"].sum()), spikes["attn.lif"].size))
 
 
-def test_clips_are_averaged_and_reports_are_kept(tmp_path: Path) -> None:
+def test_clips_are_averaged() -> None:
     program = random_program(channels=24, heads=3)
     clips = {name: GENERATORS[name](program.frames.shape) for name in ("noise", "black")}
     both = energy(program, clips, "p")
     each = [energy(program, {name: clip}, "p") for name, clip in clips.items()]
     assert both.additions == pytest.approx(sum(one.additions for one in each) / 2)
     assert each[0].rate != each[1].rate
-    (tmp_path / "r.json").write_text(both.model_dump_json())
-    assert read_report(tmp_path / "r.json") == both
-    (tmp_path / "r.json").write_text("{}")
-    with pytest.raises(BadFile, match=r"r.json: not a report of `svf-edge energy --json`"):
-        read_report(tmp_path / "r.json")
 
 
 def test_the_sentence_admits_what_is_no_measurement() -> None:
