@@ -12,14 +12,8 @@ svf_status launch_lif(const LifWork& work, void* stream) {
 }
 
 template <typename X, typename Spikes>
-svf_status launch_carriers(const LifArgs& args, const void* x, const void* before, void* after, void* spikes,
-                           int32_t* words, void* stream) {
-  const CarrierWork<X, Spikes> work{args,
-                                    static_cast<const X*>(x),
-                                    static_cast<const X*>(before),
-                                    static_cast<X*>(after),
-                                    static_cast<Spikes*>(spikes),
-                                    words};
+svf_status launch_carriers(const LifArgs& args, const void* x, void* spikes, int32_t* words, void* stream) {
+  const CarrierWork<X, Spikes> work{args, static_cast<const X*>(x), static_cast<Spikes*>(spikes), words};
   const int64_t tiles = static_cast<int64_t>((args.positions + kWarp - 1) / kWarp) * args.words;
   launch(carrier_lif_kernel<X, Spikes>, blocks_for(tiles, 1), kWarp * kCarrierRows, stream, work);
   return launched();
@@ -52,7 +46,7 @@ svf_status svf_cuda_lif_from(const svf_lif_params* params, const int32_t* x, con
 
 svf_status svf_cuda_lif_carriers(const svf_lif_params* params, const void* x, int32_t x_type,
                                  const int32_t* gain, const int32_t* bias, const int32_t* theta,
-                                 const void* before, void* after, void* spikes, int32_t spikes_type,
+                                 const int32_t* before, int32_t* after, void* spikes, int32_t spikes_type,
                                  int32_t* words, void* stream) {
   // The checks ask for one input and one output, whatever their types.
   svf::LifArgs args{0,
@@ -66,9 +60,14 @@ svf_status svf_cuda_lif_carriers(const svf_lif_params* params, const void* x, in
                     bias,
                     theta,
                     words != nullptr ? words : static_cast<int32_t*>(spikes),
-                    nullptr,
-                    nullptr};
-  if (svf_status status = svf::check_lif(params, &args)) return status;
+                    before,
+                    after};
+  // Planes bound the levels, so where there are none int8 does.
+  svf_lif_params checked = params == nullptr ? svf_lif_params{} : *params;
+  if (words == nullptr && checked.levels > SVF_MAX_LEVELS && checked.levels <= INT8_MAX)
+    checked.levels = SVF_MAX_LEVELS;
+  if (svf_status status = svf::check_lif(params == nullptr ? nullptr : &checked, &args)) return status;
+  args.levels = params->levels;
   if (x_type != SVF_CARRIER_INT32 && x_type != SVF_CARRIER_FLOAT32)
     return svf::fail(SVF_INVALID_ARGUMENT, "a LIF reads int32 or float32 carriers, not type %d", x_type);
   if (spikes_type != SVF_CARRIER_INT8 && spikes_type != SVF_CARRIER_FLOAT32)
@@ -78,5 +77,5 @@ svf_status svf_cuda_lif_carriers(const svf_lif_params* params, const void* x, in
                        ? bytes ? svf::launch_carriers<int32_t, int8_t> : svf::launch_carriers<int32_t, float>
                    : bytes ? svf::launch_carriers<float, int8_t>
                            : svf::launch_carriers<float, float>;
-  return run(args, x, before, after, spikes, words, stream);
+  return run(args, x, spikes, words, stream);
 }

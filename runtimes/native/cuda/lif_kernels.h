@@ -61,10 +61,8 @@ __global__ void __launch_bounds__(kLifThreads) lif_kernel(LifWork work) {
 // A LIF in a graph of carriers (svf_cuda_lif_carriers).
 template <typename X, typename Spikes>
 struct CarrierWork {
-  LifArgs lif;  // x, y, before and after unused
+  LifArgs lif;  // x and y unused
   const X* x;
-  const X* before;
-  X* after;
   Spikes* spikes;
   int32_t* words;
 };
@@ -104,7 +102,7 @@ __global__ void __launch_bounds__(kWarp* kCarrierRows) carrier_lif_kernel(Carrie
       u[i] = 0;
       if (!real[i]) continue;
       neurons[i] = {a.gain[channel], a.bias[channel], a.theta[channel]};
-      if (work.before != nullptr) u[i] = to_integer(work.before[place[i]]);
+      if (a.before != nullptr) u[i] = a.before[place[i]];
     }
     for (int t = 0; t < a.frames; ++t) {
       const size_t frame = static_cast<size_t>(t) * a.channels * a.positions;
@@ -134,7 +132,7 @@ __global__ void __launch_bounds__(kWarp* kCarrierRows) carrier_lif_kernel(Carrie
     }
 #pragma unroll
     for (int i = 0; i < kCarrierTurns; ++i)
-      if (real[i] && work.after != nullptr) work.after[place[i]] = static_cast<X>(u[i]);
+      if (real[i] && a.after != nullptr) a.after[place[i]] = u[i];
   }
 }
 

@@ -28,12 +28,12 @@ SVF_API svf_status svf_cuda_lif_from(const svf_lif_params* params, const int32_t
 
 /* A LIF in a graph of carriers, channels first: x [T, C, positions] of x_type, int32 or float32. A float32 x
  * need not be an integer: its floor is read. spikes: [T, C, positions] of spikes_type, float32 or int8, or
- * null where they are not wanted; words: [levels, T, positions, ceil(C / 32)], or null. before and after:
- * [C, positions] of x_type, or null. */
+ * null where they are not wanted; words: [levels, T, positions, ceil(C / 32)], or null, and then levels may
+ * be up to 127. before and after: int32 [C, positions], or null. */
 SVF_API svf_status svf_cuda_lif_carriers(const svf_lif_params* params, const void* x, int32_t x_type,
                                          const int32_t* gain, const int32_t* bias, const int32_t* theta,
-                                         const void* before, void* after, void* spikes, int32_t spikes_type,
-                                         int32_t* words, void* stream);
+                                         const int32_t* before, int32_t* after, void* spikes,
+                                         int32_t spikes_type, int32_t* words, void* stream);
 
 /* As in svf_core.h. The workspace is that of the same parameters; `staged`: with a LIF stage. */
 SVF_API size_t svf_cuda_attention_workspace(const svf_attention_params* params, int32_t staged);
