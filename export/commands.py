@@ -79,4 +79,6 @@ def export(
     if all(artefact.dialect != "packed" for artefact in bundle.manifest.artefacts):
         console.print("[yellow]portable graphs only:[/] the packed operators do not take this program")
     console.print(f"bundle: {output} ({len(bundle.manifest.taps)} layers of spikes, golden: {', '.join(clips)})")
+    if any(artefact.runtime == "tensorrt" for artefact in bundle.manifest.artefacts):
+        console.print(f"on a machine with TensorRT: python3 {output}/tensorrt/run.py builds, compares and measures")
     console.print(f"native files for: {', '.join(platforms) or 'no platform'}")

@@ -58,7 +58,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["freeze", "program.safetensors", "-o", "NEW"], "holds a program, a checkpoint is needed"),
         (["export", "loud.safetensors", "-o", "NEW"], "layer 'stem': accumulator with bias can reach"),
         (["export", "program.safetensors", "-o", "NEW", "--clip", "unreadable.mp4"], "is no readable video"),
-        (["export", "program.safetensors", "-o", "NEW", "--to", "tflite"], "unknown target 'tflite' for a clip"),
+        (["export", "program.safetensors", "-o", "NEW", "--to", "tflite"], "unknown target 'tflite'; choose from"),
         (["export", "program.safetensors", "-o", "typo.yaml"], "typo.yaml: exists and is not a bundle"),
         (["parity", "newer"], "manifest.json: numeric contract version is 9, this release reads 1"),
         (["parity", "bundle", "--clip", "unreadable.mp4"], "is no readable video"),

@@ -43,7 +43,6 @@ from svf_edge.program import Program, run, save_program
 from svf_edge.program.stream import state_tensors
 
 TARGETS = ("onnx", "executorch", "tensorrt")
-FORM_TARGETS: Mapping[Form, tuple[str, ...]] = {"clip": TARGETS, "stream": ("onnx", "executorch")}
 LIBRARIES = ("svf_core", "svf_ort", "svf_executorch", "svf_trt")
 _RUNNER_FILES = (RUNNER, "libsvf_run_executorch.so")
 
@@ -70,6 +69,7 @@ class _Draft:
     golden: list[Golden] = field(default_factory=list)
     cases: list[tuple[NDArray[np.uint8], dict[str, NDArray[np.int32]]]] = field(default_factory=list)
     fired: list[dict[str, float]] = field(default_factory=list)  # spikes per neuron and step, by clip and LIF
+    spikes: dict[str, Mapping[str, NDArray[np.int32]]] = field(default_factory=dict)  # by golden clip and LIF
 
     @property
     def rates(self) -> Rates:
@@ -115,11 +115,21 @@ class _Draft:
         return path
 
     def add_tensorrt(self) -> None:
-        from svf_edge.export.tensorrt import export_tensorrt
+        from svf_edge.export.tensorrt import GRAPH, TAPPED, export_tensorrt, tap_digests, write_device_files
 
-        path = "tensorrt/qdq.onnx"
-        export_tensorrt(self.program, self.folder / path)
-        self.artefacts.append(Artefact(runtime="tensorrt", dialect="qdq", path=path))
+        stream = self.form == "stream"
+        for path, taps in ((GRAPH, False), (TAPPED, True)):
+            export_tensorrt(self.program, self.folder / path, taps=taps, stream=stream)
+        self.artefacts.append(Artefact(runtime="tensorrt", dialect="qdq", path=GRAPH, tapped=TAPPED))
+        clips = [
+            {
+                "name": golden.name,
+                "golden": golden.path,
+                "steps": tap_digests(self.program, self.spikes[golden.name], stream),
+            }
+            for golden in self.golden
+        ]
+        write_device_files(self.program, self.folder, stream, clips)
 
     def add_libraries(self) -> None:
         """What was built here, for this platform."""
@@ -150,6 +160,7 @@ class _Draft:
             save_file({"frames": np.ascontiguousarray(clip), **outputs}, temporary)
         self.cases.append((np.ascontiguousarray(clip), dict(trace.outputs)))
         self.fired.append({layer: float(spikes.mean()) for layer, spikes in trace.spikes.items()})
+        self.spikes[name] = trace.spikes
         self.golden.append(Golden(name=name, path=path, source=name, digests=digests))
 
     def manifest(self) -> Manifest:
@@ -202,7 +213,7 @@ def write_bundle(
     """Export `program` for `targets` with golden vectors from `clips`; return the opened bundle.
 
     With the form "stream" graphs are steps of one frame, and the clips show what a stream from its begin gives. Without
-    `targets` a bundle holds all that its form has.
+    `targets` a bundle holds all.
 
     The bundle is built beside `folder` and moved into place when it is whole, so a failure leaves nothing behind and
     an older bundle at `folder` stays until it is replaced.
@@ -221,11 +232,10 @@ def write_bundle(
     (a target's exporter is not installed), or `SvfError` when `folder` exists and is not a bundle.
     """
     folder = Path(folder).absolute()
-    known = FORM_TARGETS[form]
-    targets = known if targets is None else targets
-    unknown = [target for target in targets if target not in known]
+    targets = TARGETS if targets is None else targets
+    unknown = [target for target in targets if target not in TARGETS]
     if unknown:
-        raise SvfError(f"unknown target '{unknown[0]}' for a {form}; choose from {', '.join(known)}")
+        raise SvfError(f"unknown target '{unknown[0]}'; choose from {', '.join(TARGETS)}")
     if bundled_program and form == "stream":
         raise UnsupportedInput("a bundled program runs one clip and a stream many steps; export the form 'clip'")
     kits = dict(native_files(kit) for kit in native)

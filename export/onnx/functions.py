@@ -9,6 +9,7 @@ They are written in ONNX's textual syntax. `ai.svf.body` holds the pieces that s
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Literal, get_args
 
@@ -439,15 +440,24 @@ _FUSED = [
 ]
 
 
-_REALS = {"float32": ("float", onnx.TensorProto.FLOAT), "float64": ("double", onnx.TensorProto.DOUBLE)}
+Real = Literal["float32", "float64"]
+_REALS: Mapping[Real, tuple[str, int]] = {
+    "float32": ("float", onnx.TensorProto.FLOAT),
+    "float64": ("double", onnx.TensorProto.DOUBLE),
+}
 
 
 @cache
-def bodies(real: Literal["float32", "float64"] = "float32") -> tuple[onnx.FunctionProto, ...]:
-    """FunctionProtos of every operator of `ai.svf` and of the pieces they share.
+def bodies(real: Real = "float32") -> tuple[onnx.FunctionProto, ...]:
+    """FunctionProtos of every packed operator and of the pieces they share.
 
     With `real` "float64" they hold what `prove_floats` asks of wide layers.
     """
+    return (*parse_functions(_SHARED, real, BODY_DOMAIN), *parse_functions([*_OPERATORS, *_FUSED], real))
+
+
+def parse_functions(texts: Sequence[str], real: Real, domain: str = DOMAIN) -> tuple[onnx.FunctionProto, ...]:
+    """FunctionProtos of `domain` from ONNX's textual syntax, with `real` for REAL; they may use the shared pieces."""
     name, code = _REALS[real]
 
     def written(text: str) -> str:
@@ -455,6 +465,5 @@ def bodies(real: Literal["float32", "float64"] = "float32") -> tuple[onnx.Functi
 
     return tuple(
         parser.parse_function(f'<domain: "{domain}", opset_import: ["": {OPSET}, "{BODY_DOMAIN}": 1]>\n{written(text)}')
-        for domain, texts in ((BODY_DOMAIN, _SHARED), (DOMAIN, [*_OPERATORS, *_FUSED]))
         for text in texts
     )

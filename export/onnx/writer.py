@@ -57,10 +57,12 @@ class GraphWriter:
         functions: Sequence[onnx.FunctionProto] = (),
         domains: Sequence[str] = (),
         state: Mapping[str, tuple[str, Sequence[int]]] | None = None,
+        properties: Mapping[str, str] | None = None,
     ) -> onnx.ModelProto:
         """The finished and checked model: `program`'s frames in, its outputs (int32 `[T, C, H, W]`) out.
 
         `state` names further int32 inputs, each with an output that takes its place in the next run and their shape.
+        `properties` are stored in the file beside dialect and versions.
         """
         frames, state = program.frames, state or {}
         graph = helper.make_graph(
@@ -87,8 +89,7 @@ class GraphWriter:
             producer_name="svf-edge",
             producer_version=svf_edge.__version__,
         )
-        helper.set_model_props(
-            model, {"dialect": dialect, "numeric": str(NUMERIC_VERSION), "packing": str(PACKING_VERSION)}
-        )
+        versions = {"numeric": str(NUMERIC_VERSION), "packing": str(PACKING_VERSION)}
+        helper.set_model_props(model, {"dialect": dialect, **versions, **(properties or {})})
         onnx.checker.check_model(model)
         return model

@@ -10,6 +10,7 @@ from svf_edge.files import write_text
 from svf_edge.runtimes.base import Result
 from svf_edge.runtimes.devices.conditions import Conditions, Identity
 from svf_edge.runtimes.devices.conditions.jetson import Rail
+from svf_edge.runtimes.devices.tensorrt_results import TensorRTBench
 from svf_edge.runtimes.layers import RuntimeLayers
 from svf_edge.runtimes.parity import Address
 from svf_edge.runtimes.runner_schema import RunnerBench, RunnerParity, RunnerProfile, RunnerVariant
@@ -63,6 +64,7 @@ class DeviceCard(Result):
     retention: tuple[Retention, ...] = ()
     profile: RunnerProfile | None = None
     layers: tuple[RuntimeLayers, ...] = ()
+    tensorrt: TensorRTBench | None = None
 
     def __bool__(self) -> bool:
         equal = self.parity is None or self.parity.equal
@@ -71,6 +73,8 @@ class DeviceCard(Result):
         sound += [
             entry.profile is not None and entry.profile.outputs_exact for entry in profiled if entry.reason is None
         ]
+        if self.tensorrt is not None:
+            sound.append(bool(self.tensorrt))
         return equal and all(sound) and (self.parity is not None or bool(sound))
 
     @property

@@ -20,6 +20,9 @@ from svf_edge.runtimes.devices.conditions.power import PowerMeter
 from svf_edge.runtimes.devices.connect import transport
 from svf_edge.runtimes.devices.runner import MOST_RUNS, Runner, program_for
 from svf_edge.runtimes.devices.store import Store
+from svf_edge.runtimes.devices.tensorrt import NAME as TENSORRT
+from svf_edge.runtimes.devices.tensorrt import TensorRTRunner, check_tensorrt
+from svf_edge.runtimes.devices.tensorrt_results import TensorRTDocument
 from svf_edge.runtimes.layers import RuntimeLayers, layer_times
 from svf_edge.runtimes.runner_schema import RunnerBench, RunnerParity, RunnerProfile
 
@@ -50,6 +53,16 @@ class Task:
             raise UnsupportedInput(f"sustained is {self.sustained:g} s; at least {SUSTAINED_SECONDS:g} s are needed")
         if self.sustained is not None and not self.runtimes:
             raise UnsupportedInput("a sustained run needs its runtimes named, each runs alone; add --runtime")
+        if TENSORRT in self.runtimes and (len(self.runtimes) > 1 or self.sustained is not None or self.per_layer):
+            raise UnsupportedInput(
+                f"{TENSORRT} is examined alone on a device, by trtexec and not by svf-run; give it as the only "
+                "--runtime, without --sustained and --per-layer"
+            )
+
+    @property
+    def tensorrt(self) -> bool:
+        """Whether it is TensorRT's, which svf-run has no part in."""
+        return self.runtimes == (TENSORRT,)
 
 
 def examine(address: Address, bundle: Bundle, task: Task, progress: Progress = no_progress) -> DeviceCard:
@@ -57,20 +70,26 @@ def examine(address: Address, bundle: Bundle, task: Task, progress: Progress = n
     progress("connecting", 0.0)
     with transport(address, task.ssh_config) as device:
         identity = identify(device)
-        program = program_for(bundle, identity.platform, address.url)
+        if task.tensorrt:
+            check_tensorrt(bundle)
+            program = ""
+        else:
+            program = program_for(bundle, identity.platform, address.url)
         store = Store(device, address.folder or identity.cache)
         installed = store.install(bundle, lambda what, part: progress(what, _SENT * part))
         runner = Runner(device, store, installed.folder, program)
+        engines = TensorRTRunner(device, store, installed.folder)
         progress("recording the device's state", _SENT)
         before = observe(device)
         parity: RunnerParity | None = None
         differences: tuple[SpikeAddress, ...] = ()
         benches: tuple[RunnerBench, ...] = ()
         profile: RunnerProfile | None = None
+        measured: TensorRTDocument | None = None
         meter: PowerMeter | None = None
         if task.kind == "parity":
             progress("comparing spikes", _READY)
-            parity = runner.parity(task.runtimes, task.threads)
+            parity = engines.compare() if task.tensorrt else runner.parity(task.runtimes, task.threads)
             differences = runner.addresses(bundle, parity)
         else:
             meter = PowerMeter(device)
@@ -79,7 +98,10 @@ def examine(address: Address, bundle: Bundle, task: Task, progress: Progress = n
                 meter.idle(_IDLE_SECONDS)
             progress("measuring", _READY)
             with meter if meter.present else nullcontext():
-                benches = _measure(runner, task, progress)
+                if task.tensorrt:
+                    measured = engines.measure(task.runs)
+                else:
+                    benches = _measure(runner, task, progress)
             if task.per_layer:
                 progress("measuring every layer", _RAN)
                 profile = runner.profile(task.runtimes, task.threads, min(task.runs, _PROFILED_RUNS), task.seconds)
@@ -87,7 +109,7 @@ def examine(address: Address, bundle: Bundle, task: Task, progress: Progress = n
         after = observe(device)
         if task.clean:
             store.remove()
-    first: RunnerParity | RunnerBench = parity if parity is not None else benches[0]
+    first: RunnerParity | RunnerBench | TensorRTDocument = parity or measured or benches[0]
     progress("done", 1.0)
     return DeviceCard(
         when=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -102,6 +124,7 @@ def examine(address: Address, bundle: Bundle, task: Task, progress: Progress = n
         parity=parity,
         differences=differences,
         benches=benches,
+        tensorrt=measured.bench if measured is not None else None,
         rails=meter.rails if meter is not None else (),
         retention=_retention(benches) if task.sustained is not None else (),
         profile=profile,

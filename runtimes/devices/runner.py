@@ -105,7 +105,7 @@ class Runner:
         script = f"cd {join([self._folder])} && exec {join([self._program, *arguments])}"
         done = self._transport.run(script, doing=doing, timeout=timeout)
         if done.code not in (ExitCode.OK, ExitCode.DIFFERS):
-            raise self._failure(done)
+            raise self._failure(done, RUNNER)
         try:
             return kind.model_validate_json(done.stdout)
         except ValidationError as error:
@@ -115,19 +115,19 @@ class Runner:
                 f"{'.'.join(map(str, problem['loc'])) or problem['msg']}); export the bundle again with this version"
             ) from error
 
-    def _failure(self, done: Completed) -> SvfError:
+    def _failure(self, done: Completed, program: str) -> SvfError:
         where = self._transport.address
         if done.code in (_CANNOT_EXECUTE, _NOT_FOUND):
             return DeviceError(
-                f"{where}: the device cannot start {RUNNER} ({done.complaint}); the folder may forbid programs (name "
+                f"{where}: the device cannot start {program} ({done.complaint}); the folder may forbid programs (name "
                 "another in the address), or the C library is older than the one it was built with"
             )
         if done.code > _SIGNALLED:
             return DeviceError(
-                f"{where}: {RUNNER} was killed by signal {done.code - _SIGNALLED}; look for want of memory in the "
+                f"{where}: {program} was killed by signal {done.code - _SIGNALLED}; look for want of memory in the "
                 "device's kernel log"
             )
-        return _ERRORS.get(done.code, DeviceError)(f"{where}: {done.complaint.removeprefix('svf-run: ')}")
+        return _ERRORS.get(done.code, DeviceError)(f"{where}: {done.complaint.removeprefix(f'{program}: ')}")
 
 
 def _named(runtimes: Sequence[str]) -> list[str]:

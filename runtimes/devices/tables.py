@@ -9,6 +9,7 @@ from rich.table import Table
 
 from svf_edge.runtimes.devices.card import DeviceCard
 from svf_edge.runtimes.devices.conditions import Conditions, Identity
+from svf_edge.runtimes.devices.tensorrt_results import TensorRTBench
 from svf_edge.runtimes.runner_schema import RunnerProfile, RunnerRuntime, RunnerVariant
 from svf_edge.runtimes.tables import coloured, mebibytes, millions, milliseconds, plain_table, runtime_table
 
@@ -25,6 +26,8 @@ def card_tables(card: DeviceCard) -> Group:
         parts.append(_bench(card, notes))
     if card.profile is not None:
         parts.append(_layers(card, card.profile))
+    if card.tensorrt is not None:
+        parts.append(_tensorrt(card, card.tensorrt, notes))
     return Group(*parts)
 
 
@@ -109,6 +112,22 @@ def _layers(card: DeviceCard, profile: RunnerProfile) -> Table:
     table.add_section()
     table.add_row("[dim]belongs to no layer[/]", *(f"{entry.other:.3f}" for entry in card.layers))
     table.add_row("all", *(f"{entry.total:.3f}" for entry in card.layers))
+    return table
+
+
+def _tensorrt(card: DeviceCard, found: TensorRTBench, notes: list[str]) -> Table:
+    remarks = [
+        f"TensorRT {found.tensorrt} on {found.gpu}: engine of {found.engine_bytes} bytes built in "
+        f"{found.build_seconds:.1f} s, plug-in layers {len(found.plugin_layers)} of {found.expected_plugin_layers}, "
+        f"outputs {'exact' if found else 'differ'}",
+        *(f"{mode.mode}: {remark}" for mode in found.modes for remark in mode.remarks),
+    ]
+    headings = ("p50", "p90", "p99", "max", "vary")
+    table = runtime_table(f"TensorRT, latency on {card.device}, ms", headings, "runs", [*remarks, *notes])
+    for mode in found.modes:
+        stats = mode.distribution
+        times = map(milliseconds, (stats.p50, stats.p90, stats.p99, stats.max))
+        table.add_row(mode.mode, *times, f"{stats.variation:.0%}", str(stats.count))
     return table
 
 

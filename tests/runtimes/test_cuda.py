@@ -27,7 +27,7 @@ context.close()
 """
 
 REASON = """
-from svf_edge.runtimes.tensorrt import unable_to_run
+from svf_edge.runtimes.tensorrt.engine import unable_to_run
 print(unable_to_run("tensorrt"))
 """
 

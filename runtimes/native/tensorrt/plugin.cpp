@@ -1,206 +1,43 @@
-// TensorRT plug-ins HammingAttention and DotAttention, version 1, namespace "" (ONNX domain ai.svf).
-//
-//   inputs      q, k, v: int32 words [G, N, ceil(channels / 32)], or [levels, G, N, ...] with 2 to 15 levels
-//   output      int32 [G, N, channels]
-//   attributes  channels, heads
-//
-// Only the IPluginV3 API of TensorRT 10.3 (JetPack 6) is used, so one source serves every later 10.x and
-// TensorRT-RTX. A program loads the library with IPluginRegistry::loadLibrary, which calls getCreators below.
-#include <NvInferRuntime.h>
+#include "plugin.h"
 
-#include <array>
-#include <cstdint>
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
-#include <new>
-#include <string>
+#include <utility>
 
 #include "svf_cuda.h"
 
 namespace svf {
-namespace {
 
 using nvinfer1::AsciiChar;
 using nvinfer1::DataType;
 using nvinfer1::Dims;
 using nvinfer1::DimsExprs;
 using nvinfer1::DynamicPluginTensorDesc;
+using nvinfer1::PluginCapabilityType;
 using nvinfer1::PluginField;
 using nvinfer1::PluginFieldCollection;
 using nvinfer1::PluginFieldType;
 using nvinfer1::PluginTensorDesc;
 
-constexpr const char* kVersion = "1";
-constexpr const char* kNamespace = "";
-constexpr int kInputs = 3;
-constexpr int kRank = 3;  // without an axis of planes
-constexpr int kWordBits = 32;
-
-const char* plugin_name(bool hamming) { return hamming ? "HammingAttention" : "DotAttention"; }
+namespace {
 
 nvinfer1::ILoggerFinder* logger_finder = nullptr;
 
-// One line to TensorRT's log, or to stderr where the host program gave us no logger.
-void complain(bool hamming, const std::string& message) {
-  const std::string line = std::string("svf: ") + plugin_name(hamming) + ": " + message;
-  nvinfer1::ILogger* logger = logger_finder == nullptr ? nullptr : logger_finder->findLogger();
-  if (logger == nullptr) {
-    std::fprintf(stderr, "%s\n", line.c_str());
-  } else {
-    logger->log(nvinfer1::ILogger::Severity::kERROR, line.c_str());
+std::vector<PluginField> fields_of(const Operator& op, const std::vector<int32_t>* values) {
+  std::vector<PluginField> fields;
+  for (size_t i = 0; i < op.attributes.size(); ++i) {
+    const void* data = values == nullptr ? nullptr : values->data() + i;
+    fields.emplace_back(op.attributes[i], data, PluginFieldType::kINT32, 1);
   }
+  return fields;
 }
 
-class AttentionPlugin final : public nvinfer1::IPluginV3,
-                              public nvinfer1::IPluginV3OneCore,
-                              public nvinfer1::IPluginV3OneBuild,
-                              public nvinfer1::IPluginV3OneRuntime {
- public:
-  AttentionPlugin(bool hamming, int32_t channels, int32_t heads)
-      : hamming_(hamming),
-        channels_(channels),
-        heads_(heads),
-        fields_{PluginField{"channels", &channels_, PluginFieldType::kINT32, 1},
-                PluginField{"heads", &heads_, PluginFieldType::kINT32, 1}},
-        collection_{static_cast<int32_t>(fields_.size()), fields_.data()} {}
-
-  // The fields point into the object itself: copies are made by clone, from values.
-  AttentionPlugin(const AttentionPlugin&) = delete;
-  AttentionPlugin& operator=(const AttentionPlugin&) = delete;
-
-  nvinfer1::IPluginCapability* getCapabilityInterface(nvinfer1::PluginCapabilityType type) noexcept override {
-    switch (type) {
-      case nvinfer1::PluginCapabilityType::kCORE:
-        return static_cast<nvinfer1::IPluginV3OneCore*>(this);
-      case nvinfer1::PluginCapabilityType::kBUILD:
-        return static_cast<nvinfer1::IPluginV3OneBuild*>(this);
-      case nvinfer1::PluginCapabilityType::kRUNTIME:
-        return static_cast<nvinfer1::IPluginV3OneRuntime*>(this);
-    }
-    return nullptr;
-  }
-
-  AttentionPlugin* clone() noexcept override {
-    return new (std::nothrow) AttentionPlugin(hamming_, channels_, heads_);
-  }
-
-  const AsciiChar* getPluginName() const noexcept override { return plugin_name(hamming_); }
-  const AsciiChar* getPluginVersion() const noexcept override { return kVersion; }
-  const AsciiChar* getPluginNamespace() const noexcept override { return kNamespace; }
-
-  int32_t getNbOutputs() const noexcept override { return 1; }
-
-  int32_t getOutputDataTypes(DataType* outputs, int32_t output_count, const DataType*,
-                             int32_t) const noexcept override {
-    if (output_count != 1) {
-      return -1;
-    }
-    outputs[0] = DataType::kINT32;
-    return 0;
-  }
-
-  int32_t getOutputShapes(const DimsExprs* inputs, int32_t input_count, const DimsExprs*, int32_t,
-                          DimsExprs* outputs, int32_t output_count,
-                          nvinfer1::IExprBuilder& builder) noexcept override {
-    if (input_count != kInputs || output_count != 1 || !has_rank(inputs[0].nbDims)) {
-      complain(hamming_, "takes q, k and v as words [G, N, W] or [levels, G, N, W]");
-      return -1;
-    }
-    const int32_t first = inputs[0].nbDims - kRank;
-    outputs[0].nbDims = kRank;
-    outputs[0].d[0] = inputs[0].d[first];
-    outputs[0].d[1] = inputs[0].d[first + 1];
-    outputs[0].d[2] = builder.constant(channels_);
-    return 0;
-  }
-
-  bool supportsFormatCombination(int32_t position, const DynamicPluginTensorDesc* tensors,
-                                 int32_t input_count, int32_t output_count) noexcept override {
-    return input_count == kInputs && output_count == 1 && tensors[position].desc.type == DataType::kINT32 &&
-           tensors[position].desc.format == nvinfer1::TensorFormat::kLINEAR;
-  }
-
-  int32_t configurePlugin(const DynamicPluginTensorDesc*, int32_t, const DynamicPluginTensorDesc*,
-                          int32_t) noexcept override {
-    return 0;
-  }
-
-  size_t getWorkspaceSize(const DynamicPluginTensorDesc* inputs, int32_t, const DynamicPluginTensorDesc*,
-                          int32_t) const noexcept override {
-    const svf_attention_params most = parameters(inputs[0].max);
-    return svf_cuda_attention_workspace(&most, 0);
-  }
-
-  int32_t onShapeChange(const PluginTensorDesc* inputs, int32_t input_count, const PluginTensorDesc*,
-                        int32_t) noexcept override {
-    if (input_count != kInputs) {
-      return -1;
-    }
-    const Dims& query = inputs[0].dims;
-    const int32_t words = (channels_ + kWordBits - 1) / kWordBits;
-    const bool good = has_rank(query.nbDims) && parameters(query).levels >= 1 &&
-                      parameters(query).levels <= SVF_MAX_LEVELS && query.d[query.nbDims - 1] == words &&
-                      same(query, inputs[1].dims) && same(query, inputs[2].dims);
-    if (!good) {
-      complain(hamming_, "q, k and v must be words [G, N, " + std::to_string(words) + "] for " +
-                             std::to_string(channels_) + " channels, with at most " +
-                             std::to_string(SVF_MAX_LEVELS) + " planes in front");
-      return -1;
-    }
-    return 0;
-  }
-
-  int32_t enqueue(const PluginTensorDesc* inputs, const PluginTensorDesc*, const void* const* sources,
-                  void* const* targets, void* workspace, cudaStream_t stream) noexcept override {
-    const svf_attention_params given = parameters(inputs[0].dims);
-    const auto words = [sources](int32_t input) { return static_cast<const int32_t*>(sources[input]); };
-    const svf_status status = svf_cuda_attention(&given, words(0), words(1), words(2),
-                                                 static_cast<int32_t*>(targets[0]), workspace, stream);
-    if (status != SVF_OK) complain(hamming_, svf_cuda_last_error());
-    return status == SVF_OK ? 0 : -1;
-  }
-
-  nvinfer1::IPluginV3* attachToContext(nvinfer1::IPluginResourceContext*) noexcept override {
-    return clone();
-  }
-
-  const PluginFieldCollection* getFieldsToSerialize() noexcept override { return &collection_; }
-
- private:
-  static bool has_rank(int32_t rank) { return rank == kRank || rank == kRank + 1; }
-
-  static bool same(const Dims& one, const Dims& other) {
-    bool equal = one.nbDims == other.nbDims;
-    for (int32_t i = 0; equal && i < one.nbDims; ++i) {
-      equal = one.d[i] == other.d[i];
-    }
-    return equal;
-  }
-
-  svf_attention_params parameters(const Dims& dims) const {
-    const int32_t first = dims.nbDims - kRank;
-    return {static_cast<int32_t>(dims.d[first]),
-            static_cast<int32_t>(dims.d[first + 1]),
-            channels_,
-            heads_,
-            hamming_ ? SVF_HAMMING : SVF_DOT,
-            first == 0 ? 1 : static_cast<int32_t>(dims.d[0])};
-  }
-
-  const bool hamming_;
-  const int32_t channels_;
-  const int32_t heads_;
-  const std::array<PluginField, 2> fields_;
-  const PluginFieldCollection collection_;
-};
-
-// An integer attribute, which parsers hand over as one INT32 or one INT64; 0 when absent.
-int64_t integer_field(const PluginFieldCollection& fields, const char* name) {
-  for (int32_t i = 0; i < fields.nbFields; ++i) {
-    const PluginField& field = fields.fields[i];
-    if (std::strcmp(field.name, name) != 0 || field.data == nullptr || field.length != 1) {
-      continue;
-    }
+// An integer attribute, which parsers hand over as one INT32 or one INT64; 0 when absent or beyond int32.
+int32_t integer_field(const PluginFieldCollection* fields, const char* name) {
+  for (int32_t i = 0; fields != nullptr && i < fields->nbFields; ++i) {
+    const PluginField& field = fields->fields[i];
+    if (std::strcmp(field.name, name) != 0 || field.data == nullptr || field.length != 1) continue;
     if (field.type == PluginFieldType::kINT32) {
       int32_t value = 0;
       std::memcpy(&value, field.data, sizeof value);
@@ -209,59 +46,143 @@ int64_t integer_field(const PluginFieldCollection& fields, const char* name) {
     if (field.type == PluginFieldType::kINT64) {
       int64_t value = 0;
       std::memcpy(&value, field.data, sizeof value);
-      return value;
+      return value < INT32_MIN || value > INT32_MAX ? 0 : static_cast<int32_t>(value);
     }
   }
   return 0;
 }
 
-class AttentionCreator final : public nvinfer1::IPluginCreatorV3One {
- public:
-  explicit AttentionCreator(bool hamming)
-      : hamming_(hamming),
-        fields_{PluginField{"channels", nullptr, PluginFieldType::kINT32, 1},
-                PluginField{"heads", nullptr, PluginFieldType::kINT32, 1}},
-        collection_{static_cast<int32_t>(fields_.size()), fields_.data()} {}
-
-  AttentionCreator(const AttentionCreator&) = delete;
-  AttentionCreator& operator=(const AttentionCreator&) = delete;
-
-  const AsciiChar* getPluginName() const noexcept override { return plugin_name(hamming_); }
-  const AsciiChar* getPluginVersion() const noexcept override { return kVersion; }
-  const AsciiChar* getPluginNamespace() const noexcept override { return kNamespace; }
-  const PluginFieldCollection* getFieldNames() noexcept override { return &collection_; }
-
-  nvinfer1::IPluginV3* createPlugin(const AsciiChar* layer, const PluginFieldCollection* fields,
-                                    nvinfer1::TensorRTPhase) noexcept override {
-    const int64_t channels = fields == nullptr ? 0 : integer_field(*fields, "channels");
-    const int64_t heads = fields == nullptr ? 0 : integer_field(*fields, "heads");
-    if (channels < 1 || channels > INT32_MAX || heads < 1 || channels % heads != 0) {
-      complain(hamming_, "layer '" + std::string(layer == nullptr ? "" : layer) +
-                             "' has channels = " + std::to_string(channels) +
-                             " and heads = " + std::to_string(heads) + "; heads must divide channels");
-      return nullptr;
-    }
-    return new (std::nothrow)
-        AttentionPlugin(hamming_, static_cast<int32_t>(channels), static_cast<int32_t>(heads));
-  }
-
- private:
-  const bool hamming_;
-  const std::array<PluginField, 2> fields_;
-  const PluginFieldCollection collection_;
-};
-
 }  // namespace
+
+void complain(const Operator& op, const std::string& message) {
+  const std::string line = std::string("svf: ") + op.name + ": " + message;
+  nvinfer1::ILogger* logger = logger_finder == nullptr ? nullptr : logger_finder->findLogger();
+  if (logger == nullptr) {
+    std::fprintf(stderr, "%s\n", line.c_str());
+  } else {
+    logger->log(nvinfer1::ILogger::Severity::kERROR, line.c_str());
+  }
+}
+
+void set_logger_finder(nvinfer1::ILoggerFinder* finder) { logger_finder = finder; }
+
+bool has_shape(const Dims& dims, std::initializer_list<int64_t> wanted) {
+  if (dims.nbDims != static_cast<int32_t>(wanted.size())) return false;
+  const auto* size = dims.d;
+  for (const int64_t want : wanted) {
+    if (want >= 0 && *size != want) return false;
+    ++size;
+  }
+  return true;
+}
+
+bool same_shape(const Dims& one, const Dims& other) {
+  bool equal = one.nbDims == other.nbDims;
+  for (int32_t i = 0; equal && i < one.nbDims; ++i) equal = one.d[i] == other.d[i];
+  return equal;
+}
+
+Plugin::Plugin(const Operator& op, std::vector<int32_t> values)
+    : op_(op),
+      values_(std::move(values)),
+      fields_(fields_of(op, &values_)),
+      collection_{static_cast<int32_t>(fields_.size()), fields_.data()} {}
+
+nvinfer1::IPluginCapability* Plugin::getCapabilityInterface(PluginCapabilityType type) noexcept {
+  switch (type) {
+    case PluginCapabilityType::kCORE:
+      return static_cast<nvinfer1::IPluginV3OneCore*>(this);
+    case PluginCapabilityType::kBUILD:
+      return static_cast<nvinfer1::IPluginV3OneBuild*>(this);
+    case PluginCapabilityType::kRUNTIME:
+      return static_cast<nvinfer1::IPluginV3OneRuntime*>(this);
+  }
+  return nullptr;
+}
+
+int32_t Plugin::getOutputDataTypes(DataType* outputs, int32_t output_count, const DataType*,
+                                   int32_t) const noexcept {
+  if (output_count != getNbOutputs()) return -1;
+  for (int32_t i = 0; i < output_count; ++i) outputs[i] = op_.outputs[i];
+  return 0;
+}
+
+int32_t Plugin::getOutputShapes(const DimsExprs* inputs, int32_t input_count, const DimsExprs*, int32_t,
+                                DimsExprs* outputs, int32_t output_count,
+                                nvinfer1::IExprBuilder& builder) noexcept {
+  if (input_count != static_cast<int32_t>(op_.inputs.size()) || output_count != getNbOutputs()) {
+    complain(op_, "has " + std::to_string(input_count) + " inputs and " + std::to_string(output_count) +
+                      " outputs, not " + std::to_string(op_.inputs.size()) + " and " +
+                      std::to_string(op_.outputs.size()));
+    return -1;
+  }
+  if (!infer(inputs, outputs, builder)) {
+    complain(op_, "an input has another number of axes than the operator takes (docs/contract.md)");
+    return -1;
+  }
+  return 0;
+}
+
+bool Plugin::supportsFormatCombination(int32_t position, const DynamicPluginTensorDesc* tensors,
+                                       int32_t input_count, int32_t output_count) noexcept {
+  if (input_count != static_cast<int32_t>(op_.inputs.size()) || output_count != getNbOutputs()) return false;
+  const PluginTensorDesc& tensor = tensors[position].desc;
+  if (tensor.format != nvinfer1::TensorFormat::kLINEAR) return false;
+  if (position >= input_count) return tensor.type == op_.outputs[position - input_count];
+  const std::vector<DataType>& types = op_.inputs[position];
+  return std::find(types.begin(), types.end(), tensor.type) != types.end();
+}
+
+int32_t Plugin::onShapeChange(const PluginTensorDesc* inputs, int32_t input_count, const PluginTensorDesc*,
+                              int32_t) noexcept {
+  if (input_count != static_cast<int32_t>(op_.inputs.size())) return -1;
+  const std::string what = problem(inputs);
+  if (what.empty()) return 0;
+  complain(op_, what);
+  return -1;
+}
+
+int32_t Plugin::launched(int32_t status) const {
+  if (status == SVF_OK) return 0;
+  complain(op_, svf_cuda_last_error());
+  return -1;
+}
+
+Creator::Creator(const Operator& op, Maker maker)
+    : op_(op),
+      maker_(maker),
+      fields_(fields_of(op, nullptr)),
+      collection_{static_cast<int32_t>(fields_.size()), fields_.data()} {}
+
+nvinfer1::IPluginV3* Creator::createPlugin(const AsciiChar* layer, const PluginFieldCollection* fields,
+                                           nvinfer1::TensorRTPhase) noexcept {
+  std::vector<int32_t> values;
+  std::string given, problem;
+  for (const char* attribute : op_.attributes) {
+    values.push_back(integer_field(fields, attribute));
+    given += (given.empty() ? "" : ", ") + std::string(attribute) + " = " + std::to_string(values.back());
+  }
+  nvinfer1::IPluginV3* plugin = maker_(op_, values, problem);
+  if (plugin == nullptr) {
+    complain(op_, "layer '" + std::string(layer == nullptr ? "" : layer) + "' has " + given +
+                      (problem.empty() ? "; there is no memory for it" : "; " + problem));
+  }
+  return plugin;
+}
+
 }  // namespace svf
 
 #define SVF_EXPORT extern "C" __attribute__((visibility("default")))
 
+// A program loads the library with IPluginRegistry::loadLibrary, which asks for these.
 SVF_EXPORT nvinfer1::IPluginCreatorInterface* const* getCreators(int32_t& count) {
-  static svf::AttentionCreator hamming(true);
-  static svf::AttentionCreator dot(false);
-  static nvinfer1::IPluginCreatorInterface* const creators[] = {&hamming, &dot};
-  count = 2;
-  return creators;
+  static const std::vector<nvinfer1::IPluginCreatorInterface*> creators = [] {
+    std::vector<nvinfer1::IPluginCreatorInterface*> all = svf::attention_creators();
+    for (nvinfer1::IPluginCreatorInterface* one : svf::lif_creators()) all.push_back(one);
+    return all;
+  }();
+  count = static_cast<int32_t>(creators.size());
+  return creators.data();
 }
 
-SVF_EXPORT void setLoggerFinder(nvinfer1::ILoggerFinder* finder) { svf::logger_finder = finder; }
+SVF_EXPORT void setLoggerFinder(nvinfer1::ILoggerFinder* finder) { svf::set_logger_finder(finder); }

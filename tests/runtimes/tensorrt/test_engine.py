@@ -13,18 +13,15 @@ from svf_edge.errors import BadFile, MissingLibrary, MissingPackage, SvfError
 from svf_edge.export.bundle import Bundle, write_bundle
 from svf_edge.export.libraries import find_library
 from svf_edge.export.tensorrt import export_tensorrt, plugin_layers, qdq_model
+from svf_edge.model.config import ModelConfig, model_config
 from svf_edge.packing import pack_spikes
-from svf_edge.program import Program, run
-from svf_edge.runtimes.tensorrt import (
-    Engine,
-    TensorRT,
-    TensorRTReport,
-    build_engine,
-    find_package,
-    tensorrt_report,
-    unable_to_run,
-)
+from svf_edge.program import Attention, Program, run
+from svf_edge.program.freeze import freeze
+from svf_edge.program.ir import Scope
+from svf_edge.runtimes.tensorrt import TensorRT, TensorRTReport, tensorrt_report
+from svf_edge.runtimes.tensorrt.engine import Engine, build_engine, find_package, unable_to_run, unfit
 from tests.export.test_onnx import VARIANTS
+from tests.models import quantised_model
 from tests.programs import noise_clip, random_program
 
 
@@ -52,7 +49,7 @@ def build(program: Program, library: Path, folder: Path) -> Engine:
 def save_changed(program: Program, path: Path, **attributes: Any) -> Path:
     """The qdq graph of `program` with fields or attributes of its plug-in node replaced."""
     model = qdq_model(program)
-    (node,) = [node for node in model.graph.node if node.domain == "ai.svf"]
+    (node,) = [node for node in model.graph.node if node.name == "attn:o"]
     for key, value in attributes.items():
         if key == "op_type":
             node.op_type = value
@@ -75,10 +72,12 @@ def save_changed(program: Program, path: Path, **attributes: Any) -> Path:
     ],
 )
 def test_the_engine_has_exactly_the_plugin_layers(package: str, library: Path, tmp_path: Path, variant: str) -> None:
-    engine = build(random_program(**VARIANTS[variant]), library, tmp_path)
-    assert engine.plugin_layers == ("attn:o",)
+    program = random_program(**VARIANTS[variant])
+    engine = build(program, library, tmp_path)
+    assert engine.plugin_layers == tuple(plugin_layers(program)) and "attn:o" in engine.plugin_layers
     plan = engine.path.read_bytes()
     assert (b"DotAttention" if "dot" in variant else b"HammingAttention") in plan
+    assert b"LifSpikes" in plan and b"LifWords" in plan
 
 
 def test_an_engine_is_built_once(package: str, library: Path, tmp_path: Path) -> None:
@@ -98,14 +97,14 @@ def test_an_engine_is_built_once(package: str, library: Path, tmp_path: Path) ->
 def test_without_the_plugin_library(package: str, tmp_path: Path) -> None:
     export_tensorrt(random_program(), tmp_path / "qdq.onnx")
     with pytest.raises(MissingLibrary, match=r"none\.so: not found; export the bundle again"):
-        build_engine(tmp_path / "qdq.onnx", tmp_path / "none.so", (), tmp_path)
+        build_engine(tmp_path / "qdq.onnx", tmp_path / "none.so", {}, tmp_path)
 
 
 def test_a_library_that_is_none(package: str, tmp_path: Path) -> None:
     export_tensorrt(random_program(), tmp_path / "qdq.onnx")
     (tmp_path / "text.so").write_text("not a library")
     with pytest.raises(MissingLibrary, match=r"text\.so: TensorRT .* cannot load this plug-in library"):
-        build_engine(tmp_path / "qdq.onnx", tmp_path / "text.so", (), tmp_path / "engines")
+        build_engine(tmp_path / "qdq.onnx", tmp_path / "text.so", {}, tmp_path / "engines")
     assert not list((tmp_path / "engines").iterdir())
 
 
@@ -115,31 +114,72 @@ def test_a_library_that_aborts_takes_only_the_worker_down(package: str, tmp_path
     subprocess.run(["cc", "-shared", "-fPIC", str(source), "-o", str(aborting)], check=True)
     export_tensorrt(random_program(), tmp_path / "qdq.onnx")
     with pytest.raises(SvfError, match=r"qdq\.onnx: TensorRT.* ended with status -6"):
-        build_engine(tmp_path / "qdq.onnx", aborting, (), tmp_path)
+        build_engine(tmp_path / "qdq.onnx", aborting, {}, tmp_path)
 
 
 def test_a_truncated_graph(package: str, library: Path, tmp_path: Path) -> None:
     (tmp_path / "cut.onnx").write_bytes(qdq_model(random_program()).SerializeToString()[:3000])
     with pytest.raises(BadFile, match=r"cut\.onnx: TensorRT .* refuses this graph"):
-        build_engine(tmp_path / "cut.onnx", library, (), tmp_path)
+        build_engine(tmp_path / "cut.onnx", library, {}, tmp_path)
 
 
 def test_a_plugin_that_no_library_has(package: str, library: Path, tmp_path: Path) -> None:
     path = save_changed(random_program(), tmp_path / "foreign.onnx", op_type="FutureAttention")
     with pytest.raises(BadFile, match=r"refuses this graph \(.*Plugin not found"):
-        build_engine(path, library, (), tmp_path)
+        build_engine(path, library, {}, tmp_path)
 
 
 def test_the_plugin_says_what_is_wrong(package: str, library: Path, tmp_path: Path) -> None:
     path = save_changed(random_program(), tmp_path / "heads.onnx", heads=7)
-    with pytest.raises(BadFile, match="layer 'attn:o' has channels = 40 and heads = 7; heads must divide channels"):
-        build_engine(path, library, (), tmp_path)
+    with pytest.raises(BadFile, match="layer 'attn:o' has channels = 40, heads = 7; heads must divide channels"):
+        build_engine(path, library, {}, tmp_path)
 
 
 def test_other_plugin_layers_than_the_program_has(package: str, library: Path, tmp_path: Path) -> None:
     export_tensorrt(random_program(), tmp_path / "qdq.onnx")
-    with pytest.raises(BadFile, match=r"has the plug-in layers \['attn:o'\], the program has \['other:o'\]"):
-        build_engine(tmp_path / "qdq.onnx", library, ("other:o",), tmp_path)
+    expected = plugin_layers(random_program())
+    o = expected.pop("attn:o")
+    with pytest.raises(BadFile, match=r"has the plug-in layers \['attn.lif:int8', .*'attn:o', .*the program has"):
+        build_engine(tmp_path / "qdq.onnx", library, expected, tmp_path)
+    with pytest.raises(BadFile, match=r"'attn:o' gives INT32 \[1, 24, 40\], the program INT32 \[1, 24, 41\]"):
+        build_engine(tmp_path / "qdq.onnx", library, {**expected, "attn:o": ("INT32 [1, 24, 41]",)}, tmp_path)
+    assert o == ("INT32 [1, 24, 40]",)
+
+
+def test_a_tensorrt_that_is_too_old() -> None:
+    assert unfit("tensorrt", "10.0.1") == "TensorRT 10.0.1 is too old; the plug-ins need 10.3 (JetPack 6) or newer"
+    assert unfit("tensorrt", "8.6.1.post1") is not None
+    assert unfit("tensorrt", "10.3.0") is None and unfit("tensorrt", "11.1.0.5") is None
+    assert unfit("tensorrt_rtx_bindings", "1.7.1.116") is None
+
+
+@pytest.mark.parametrize("scope", ["spatial", "causal"])
+def test_the_engine_of_a_step(package: str, library: Path, tmp_path: Path, scope: Scope) -> None:
+    program = random_program(steps=1, scope=scope, window=3 * (scope == "causal"), levels=2)
+    export_tensorrt(program, tmp_path / "qdq.onnx", stream=True, taps=True)
+    expected = plugin_layers(program, stream=True)
+    engine = build_engine(tmp_path / "qdq.onnx", library, expected, tmp_path / "engines")
+    assert engine.plugin_layers == tuple(expected)
+    assert b"LifWordsFrom" in engine.path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        pytest.param(model_config("15M", frames=1, frame_size=(32, 48)), id="15M, pose"),
+        pytest.param(
+            model_config(
+                "mobile-s", frames=2, frame_size=(32, 32), levels=2, head={"kind": "classification", "classes": 10}
+            ),
+            id="mobile-s, classification",
+        ),
+    ],
+)
+def test_networks_of_every_task(package: str, library: Path, tmp_path: Path, config: ModelConfig) -> None:
+    program = freeze(quantised_model(config))
+    attentions = sum(isinstance(node, Attention) for node in program.nodes)
+    engine = build(program, library, tmp_path)
+    assert attentions > 0 and len(engine.plugin_layers) == len(program.lifs) + attentions
 
 
 @pytest.fixture(scope="module")
@@ -153,8 +193,7 @@ def bundle(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 def test_report_of_a_bundle(package: str, bundle: Bundle, tmp_path: Path) -> None:
     report = tensorrt_report(bundle, tmp_path)
     assert report
-    assert report.plugin_layers == ("attn:o",)
-    assert report.expected_plugin_layers == 1
+    assert report.expected_plugin_layers == len(report.plugin_layers) > 1
     assert report.engine_bytes > 0
     assert TensorRTReport.model_validate_json(report.model_dump_json()) == report
     reason = unable_to_run(package)

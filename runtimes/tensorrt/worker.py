@@ -1,4 +1,4 @@
-"""Builds one TensorRT engine in a process of its own: `python -m svf_edge.runtimes.tensorrt_worker REQUEST`.
+"""Builds one TensorRT engine in a process of its own: `python -m svf_edge.runtimes.tensorrt.worker REQUEST`.
 
 TensorRT aborts the process on some errors and keeps libraries and memory for good, so `svf_edge.runtimes.tensorrt`
 never builds in the caller's process. REQUEST is a JSON file (`Request`); the answer goes to the path it names.
@@ -16,26 +16,34 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Request(BaseModel):
-    """What to build with which Python package, and where the engine and the answer go."""
+    """What to build with which Python package, whether TF32 may be used, and where the engine and the answer go.
+
+    Nothing is built of a graph that has other plug-in layers than `expected`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     package: str
     model: Path
     library: Path
+    expected: dict[str, tuple[str, ...]]
+    tf32: bool
     engine: Path
     answer: Path
 
 
 class Answer(BaseModel):
-    """What came of it. When there is no engine, `failed` says at which stage, and `errors` what TensorRT said."""
+    """What came of it: the plug-in layers by name, with their outputs as TensorRT sees them ("INT32 [1, 4, 40]").
+
+    When there is no engine, `failed` says at which stage, and `errors` what TensorRT said.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: str
-    plugin_layers: list[str] = []
+    plugin_layers: dict[str, tuple[str, ...]] = {}
     build_seconds: float = 0.0
-    failed: Literal["library", "parse", "build"] | None = None
+    failed: Literal["library", "parse", "layers", "build"] | None = None
     errors: list[str] = []
 
 
@@ -46,21 +54,27 @@ def import_tensorrt(package: str) -> Any:
     return importlib.import_module(package)
 
 
-def build(request: Request) -> Answer:
-    """Parse the graph, build the engine and write it."""
-    trt = import_tensorrt(request.package)
+def error_log(trt: Any) -> Any:
+    """A logger of the module `trt` that keeps what goes wrong in its list `errors`."""
     serious = (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR)
-    errors: list[str] = []
 
-    class Log(trt.ILogger):  # type: ignore[name-defined]  # known at run time only
+    class Log(trt.ILogger):
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
+            self.errors: list[str] = []
 
         def log(self, severity: Any, message: str) -> None:
             if severity in serious:
-                errors.append(message)
+                self.errors.append(message)
 
-    log = Log()
+    return Log()
+
+
+def build(request: Request) -> Answer:
+    """Parse the graph, build the engine and write it."""
+    trt = import_tensorrt(request.package)
+    log = error_log(trt)
+    errors = log.errors
     builder = trt.Builder(log)
     if trt.get_plugin_registry().load_library(str(request.library)) is None:
         return Answer(version=trt.__version__, failed="library", errors=errors)
@@ -73,9 +87,16 @@ def build(request: Request) -> Answer:
         said = [parser.get_error(i).desc() for i in range(parser.num_errors)]
         return Answer(version=trt.__version__, failed="parse", errors=said or errors)
     layers = [network.get_layer(i) for i in range(network.num_layers)]
-    plugins = [layer.name for layer in layers if layer.type == trt.LayerType.PLUGIN_V3]
+    plugins = {
+        layer.name: tuple(_tensor(layer.get_output(i)) for i in range(layer.num_outputs))
+        for layer in layers
+        if layer.type == trt.LayerType.PLUGIN_V3
+    }
+    if plugins != request.expected:
+        return Answer(version=trt.__version__, plugin_layers=plugins, failed="layers", errors=errors)
     config = builder.create_builder_config()
-    config.clear_flag(trt.BuilderFlag.TF32)
+    if not request.tf32:
+        config.clear_flag(trt.BuilderFlag.TF32)
     start = time.perf_counter()
     plan = builder.build_serialized_network(network, config)
     seconds = time.perf_counter() - start
@@ -83,6 +104,10 @@ def build(request: Request) -> Answer:
         return Answer(version=trt.__version__, plugin_layers=plugins, failed="build", errors=errors)
     request.engine.write_bytes(memoryview(plan))
     return Answer(version=trt.__version__, plugin_layers=plugins, build_seconds=seconds)
+
+
+def _tensor(tensor: Any) -> str:
+    return f"{tensor.dtype.name} {list(tensor.shape)}"
 
 
 def main() -> None:
