@@ -14,7 +14,7 @@ from svf_edge.errors import RangeError, UnsupportedInput
 from svf_edge.export.torch_graph import TorchDialect, build_module
 from svf_edge.packing import pack_spikes
 from svf_edge.program import Conv, Frames, Lif, Output, Program, run
-from tests.programs import assert_not_silent, noise_clip, program_of_many_levels, random_program
+from tests.programs import assert_not_silent, far_sighted_program, noise_clip, program_of_many_levels, random_program
 
 CASES: dict[str, dict[str, Any]] = {
     "hamming-joint": {},
@@ -98,6 +98,14 @@ def test_without_taps_only_outputs() -> None:
 def test_packed_refuses_more_levels_than_its_operators_take() -> None:
     with pytest.raises(UnsupportedInput, match=r"'sep\.lif1' is an integer LIF with 16 levels.*portable"):
         build_module(program_of_many_levels(), "packed")
+
+
+def test_packed_refuses_causal_attention_that_more_than_a_lif_reads() -> None:
+    program = far_sighted_program(steps=3, window=2)
+    program = replace(program, outputs=(*program.outputs, Output("raw", "attn")))
+    with pytest.raises(UnsupportedInput, match=r"'attn': its result has other readers than one LIF.*portable"):
+        build_module(program, "packed")
+    assert build_module(program, "portable")(torch.from_numpy(noise_clip(program)))[1].unique().numel() > 2
 
 
 def wide(fan_in: int, gain: int) -> Program:

@@ -26,6 +26,7 @@ from svf_edge.runtimes.registry import find_runtime
 from svf_edge.runtimes.runner_schema import ExitCode, RunnerParity
 from svf_edge.runtimes.stream import StreamSession
 from tests.native.runner.support import svf_run
+from tests.once import once
 from tests.programs import assert_not_silent, far_sighted_program, noise_clip, random_program
 
 RUNTIMES = (
@@ -44,7 +45,10 @@ def program() -> Program:
 
 @pytest.fixture(scope="module")
 def bundle(program: Program, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return write_bundle(program, tmp_path_factory.mktemp("stream") / "b", {"noise": noise_clip(program)}, form="stream")
+    def make(folder: Path) -> None:
+        write_bundle(program, folder, {"noise": noise_clip(program)}, form="stream")
+
+    return Bundle.open(once(tmp_path_factory, "stream", make))
 
 
 def torch_stream(program: Program, dialect: TorchDialect) -> StreamSession:
