@@ -39,6 +39,7 @@ struct Heads {
 // The counted spikes of a few tokens: [tokens / kDepth, lanes + kSpare, kDepth].
 class WovenTokens {
  public:
+  static constexpr int kMostTokens = 128;
   static constexpr size_t kSpare = Simd::kLanes32;
   WovenTokens(const AttentionArgs& a, const Heads& heads, int tokens)
       : a_(a),
@@ -61,17 +62,13 @@ class WovenTokens {
   // `packed`: words of the first token. What lies beyond the tokens becomes zero.
   void fill(const int32_t* packed, int tokens) {
     const size_t plane = static_cast<size_t>(a_.groups) * a_.tokens * a_.words;
-    SmallDot::Input bytes[SmallDot::kDepth * kWordChannels];
-    SmallDot::Input* out = data_.get();
-    for (int n = 0; n < tokens; n += SmallDot::kDepth, out += step_) {
-      if (n + SmallDot::kDepth > tokens) memset(bytes, 0, sizeof bytes);
-      for (int word = heads_.word; word < heads_.word_end; ++word) {
-        for (int i = 0; i < min_of(SmallDot::kDepth, tokens - n); ++i)
-          SmallDot::spikes(packed + static_cast<size_t>(n + i) * a_.words + word, a_.levels, plane,
-                           bytes + i * kWordChannels);
-        SmallDot::weave(bytes, kWordChannels,
-                        out + static_cast<size_t>(word - heads_.word) * kWordChannels * SmallDot::kDepth);
-      }
+    memset(counted_ + tokens * kWordChannels, 0, SmallDot::kDepth * kWordChannels * sizeof(SmallDot::Input));
+    for (int word = heads_.word; word < heads_.word_end; ++word) {
+      SmallDot::spikes(packed + word, static_cast<size_t>(a_.words), static_cast<size_t>(tokens), a_.levels,
+                       plane, counted_);
+      SmallDot::Input* out = data_.get() + (word - heads_.word) * kWordChannels * SmallDot::kDepth;
+      for (int n = 0; n < tokens; n += SmallDot::kDepth, out += step_)
+        SmallDot::weave(counted_ + n * kWordChannels, kWordChannels, out);
     }
   }
 
@@ -80,13 +77,14 @@ class WovenTokens {
   const Heads heads_;
   size_t step_, steps_;
   Scratch<SmallDot::Input> data_;
+  SmallDot::Input counted_[(kMostTokens + SmallDot::kDepth) * kWordChannels];  // of one word
 };
 
 // The summaries of some heads of one group, at m.
 bool summarise(const AttentionArgs& a, const Summaries& s, int group, const Heads& heads, int32_t* m) {
   constexpr int kVectors = SmallDot::kSpikeVectors, kMost = SmallDot::kSpikePixels;
   const int most = SmallDot::most_adds(a.levels);  // before sums are widened
-  const int chunk = min_of(a.tokens, most < 32 ? most * SmallDot::kDepth : 128);
+  const int chunk = min_of(a.tokens, most < 32 ? most * SmallDot::kDepth : WovenTokens::kMostTokens);
   WovenTokens keys(a, heads, chunk), values(a, heads, chunk);
   const size_t steps = static_cast<size_t>(chunk + SmallDot::kDepth - 1) / SmallDot::kDepth;
   Scratch<uint32_t> offsets(steps);

@@ -38,35 +38,35 @@ void prepare_depthwise(const Conv& c, const int8_t* weight, void* prepared) {
 // The woven lines of one word: what output lines [oy, oy_end) of a frame see, borders as zeros.
 class WovenLines {
  public:
-  WovenLines(const Conv& c, int lines)
-      : width_(line_positions(c)),
-        lanes_((static_cast<size_t>(lines - 1) * c.stride_h + c.kernel_h) * width_ * kWordChannels),
+  WovenLines(const Conv& c, int oy, int oy_end)
+      : first_(oy * c.stride_h - c.pad_h),
+        end_((oy_end - 1) * c.stride_h - c.pad_h + c.kernel_h),
+        width_(line_positions(c)),
+        lanes_(static_cast<size_t>(end_ - first_) * width_ * kWordChannels),
         positions_(max_of(width_ + SmallDot::kDepth, static_cast<size_t>(c.pad_w) + c.width)),
-        bytes_(positions_ * kWordChannels) {}
+        bytes_(positions_ * kWordChannels) {
+    if (!ok()) return;
+    memset(bytes_.get(), 0, positions_ * kWordChannels * sizeof(SmallDot::Input));
+    for (int row = first_; row < end_; ++row)
+      if (row < 0 || row >= c.height) memset(line(row), 0, width_ * kWovenBytes);
+  }
   bool ok() const { return lanes_.ok() && bytes_.ok(); }
 
-  void fill(const SpikeConvArgs& a, int t, int word, int oy, int oy_end) {
+  // The lines of frame t that there are.
+  void fill(const SpikeConvArgs& a, int t, int word) {
     const Conv& c = a.conv;
-    memset(bytes_.get(), 0, positions_ * kWordChannels * sizeof(SmallDot::Input));
-    const int first = oy * c.stride_h - c.pad_h;
-    for (int row = first; row < (oy_end - 1) * c.stride_h - c.pad_h + c.kernel_h; ++row) {
-      char* line = at(row - first, 0);
-      if (row < 0 || row >= c.height) {
-        memset(line, 0, width_ * kWovenBytes);
-        continue;
-      }
+    for (int row = max_of(0, first_); row < min_of(end_, c.height); ++row) {
       const int32_t* words = a.x + (static_cast<size_t>(t) * c.height + row) * c.width * c.in_words + word;
-      SmallDot::Input* bytes = bytes_.get() + static_cast<size_t>(c.pad_w) * kWordChannels;
-      for (int x = 0; x < c.width; ++x, words += c.in_words, bytes += kWordChannels)
-        SmallDot::spikes(words, c.levels, c.plane, bytes);
+      SmallDot::spikes(words, static_cast<size_t>(c.in_words), static_cast<size_t>(c.width), c.levels,
+                       c.plane, bytes_.get() + static_cast<size_t>(c.pad_w) * kWordChannels);
+      char* out = line(row);
       for (size_t x = 0; x < width_; ++x)
-        SmallDot::weave(bytes_.get() + x * kWordChannels, kWordChannels, line + x * kWovenBytes);
+        SmallDot::weave(bytes_.get() + x * kWordChannels, kWordChannels, out + x * kWovenBytes);
     }
   }
 
-  char* at(int row, size_t x) {
-    return reinterpret_cast<char*>(lanes_.get()) + (row * width_ + x) * kWovenBytes;
-  }
+  // What output line oy sees first.
+  const char* at(const Conv& c, int oy) { return line(oy * c.stride_h - c.pad_h); }
   // From one line to the next: the last dot product of the last pixel reads to there.
   static size_t line_bytes(const Conv& c) { return line_positions(c) * kWovenBytes; }
 
@@ -76,6 +76,11 @@ class WovenLines {
            static_cast<size_t>(depthwise_steps(c)) * SmallDot::kDepth;
   }
 
+  char* line(int row) {
+    return reinterpret_cast<char*>(lanes_.get()) + static_cast<size_t>(row - first_) * width_ * kWovenBytes;
+  }
+
+  int first_, end_;  // lines of the frame
   size_t width_;
   Scratch<int32_t> lanes_;
   size_t positions_;
@@ -152,23 +157,29 @@ bool depthwise_spikes(const SpikeConvArgs& a, const svf_parallel* parallel) {
     offsets[i] = static_cast<uint32_t>(i / row_steps * WovenLines::line_bytes(c) +
                                        i % row_steps * SmallDot::kDepth * kWovenBytes);
   const auto line_sums = steps > SmallDot::most_adds(c.levels) ? depthwise_line<true> : depthwise_line<false>;
-  // A task is a word of a few lines, of all time steps where a LIF follows them.
+  // A task is a word of a band of lines, of all time steps where a LIF follows them. Neighbours weave the
+  // lines between them twice, so bands are as tall as a second-level cache allows, unless there are threads
+  // to feed.
   const int task_frames = epilogue.has_lif() ? c.frames : 1, times = c.frames / task_frames;
-  constexpr int kLines = 8;
-  const int bands = (c.out_h + kLines - 1) / kLines;
+  constexpr int kLeast = 8, kBandBytes = 1 << 17, kTasks = 8;
+  const bool few = parallel != nullptr && parallel->for_each != nullptr && times * c.in_words < kTasks;
+  const int woven_lines = static_cast<int>(kBandBytes / WovenLines::line_bytes(c));
+  const int tall = few ? kLeast : max_of(kLeast, (woven_lines - c.kernel_h) / c.stride_h);
+  const int bands = (c.out_h + tall - 1) / tall;
   return for_each(parallel, static_cast<size_t>(times) * c.in_words * bands, [&](size_t task) {
     const int band = static_cast<int>(task % bands), word = static_cast<int>(task / bands % c.in_words);
-    const int begin = band * kLines, end = min_of(c.out_h, begin + kLines);
+    const int begin = static_cast<int>(static_cast<int64_t>(c.out_h) * band / bands);
+    const int end = static_cast<int>(static_cast<int64_t>(c.out_h) * (band + 1) / bands);
     const size_t line = static_cast<size_t>(c.out_w) * kWordChannels;
-    WovenLines woven(c, end - begin);
+    WovenLines woven(c, begin, end);
     Scratch<int32_t> sums(line), u(epilogue.has_lif() ? line * (end - begin) : 0);
     if (!woven.ok() || !sums.ok() || !u.ok()) return false;
     const char* weight = weights + weights_size / c.in_words * word;
     const int first = static_cast<int>(task / bands / c.in_words) * task_frames;
     for (int t = first; t < first + task_frames; ++t) {
-      woven.fill(a, t, word, begin, end);
+      woven.fill(a, t, word);
       for (int oy = begin; oy < end; ++oy) {
-        line_sums(c, woven.at((oy - begin) * c.stride_h, 0), offsets.get(), steps, weight, sums.get());
+        line_sums(c, woven.at(c, oy), offsets.get(), steps, weight, sums.get());
         epilogue.finish({sums.get(), kWordChannels,
                          epilogue.has_lif() ? u.get() + line * (oy - begin) : nullptr, word,
                          t * frame + static_cast<size_t>(oy) * c.out_w, c.out_w});

@@ -3,7 +3,6 @@
 #define SVF_DOT_AVX512_H
 
 #include "simd_avx512.h"
-#include "weave_x86.h"
 
 namespace svf {
 namespace {
@@ -31,7 +30,38 @@ struct SpikeTile512 {
   static constexpr int kEventPercent = 24;
 #endif
 
-  // How many of the planes are set, for the 32 channels of each of n words.
+  // How many of the planes are set, for the 32 channels of each of n words, `step` apart.
+  static void spikes(const int32_t* words, size_t step, size_t n, int levels, size_t plane, uint8_t* out) {
+    switch (levels) {
+      case 1:
+        return spikes_of(words, step, n, 1, plane, out);
+      case 4:
+        return spikes_of(words, step, n, 4, plane, out);
+      default:
+        return spikes_of(words, step, n, levels, plane, out);
+    }
+  }
+
+  // 32 lanes, one a channel, of what stands at x, x + step, x + 2 step and x + 3 step.
+  static void weave(const uint8_t* x, size_t step, void* lanes) {
+    const auto row = [&](size_t i) {
+      return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + i * step));
+    };
+    const auto both = [](__m256i low, __m256i high) {
+      return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+    };
+    const __m256i a = row(0), b = row(1), c = row(2), d = row(3);
+    const __m256i ab_low = _mm256_unpacklo_epi8(a, b), ab_high = _mm256_unpackhi_epi8(a, b);
+    const __m256i cd_low = _mm256_unpacklo_epi8(c, d), cd_high = _mm256_unpackhi_epi8(c, d);
+    const __m512i first = both(_mm256_unpacklo_epi16(ab_low, cd_low), _mm256_unpackhi_epi16(ab_low, cd_low));
+    const __m512i second =
+        both(_mm256_unpacklo_epi16(ab_high, cd_high), _mm256_unpackhi_epi16(ab_high, cd_high));
+    char* out = static_cast<char*>(lanes);
+    _mm512_storeu_si512(out, _mm512_shuffle_i64x2(first, second, 0x88));
+    _mm512_storeu_si512(out + 64, _mm512_shuffle_i64x2(first, second, 0xdd));
+  }
+
+  // The same as `spikes` of words side by side.
   static void counts(const int32_t* words, size_t n, int levels, size_t plane, uint8_t* out) {
     switch (levels) {  // a known number keeps the masks in registers
       case 1:
@@ -48,6 +78,17 @@ struct SpikeTile512 {
   }
 
  private:
+  __attribute__((always_inline)) static void spikes_of(const int32_t* words, size_t step, size_t n,
+                                                       int levels, size_t plane, uint8_t* out) {
+    const __m256i one = _mm256_set1_epi8(1);
+    for (size_t i = 0; i < n; ++i, words += step, out += 32) {
+      __m256i count = _mm256_setzero_si256();
+      for (int level = 0; level < levels; ++level)
+        count = _mm256_mask_add_epi8(count, static_cast<__mmask32>(words[level * plane]), count, one);
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), count);
+    }
+  }
+
   __attribute__((always_inline)) static void counts_of(const int32_t* words, size_t n, int levels,
                                                        size_t plane, uint8_t* out) {
     const __m512i one = _mm512_set1_epi8(1);
@@ -61,12 +102,7 @@ struct SpikeTile512 {
       }
       _mm512_storeu_si512(out + i * 32, count);
     }
-    if (i == n) return;
-    __m256i count = _mm256_setzero_si256();
-    for (int level = 0; level < levels; ++level)
-      count = _mm256_mask_add_epi8(count, static_cast<__mmask32>(words[level * plane + i]), count,
-                                   _mm512_castsi512_si256(one));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i * 32), count);
+    spikes_of(words + i, 1, n - i, levels, plane, out + i * 32);
   }
 };
 
@@ -99,12 +135,12 @@ struct ByteDot : VectorLanes {
   static Simd::I32 total(Sum sum) { return sum; }
 };
 
-struct SmallDot : ByteDot, WeaveBytes, SpikeTile512 {
+struct SmallDot : ByteDot, SpikeTile512 {
   static constexpr int most_adds(int) { return INT32_MAX; }
 };
 #else
 // Products of 0..15 and int8 meet in pairs of int16, which are summed before they are widened.
-struct SmallDot : VectorLanes, WeaveBytes, SpikeTile512 {
+struct SmallDot : VectorLanes, SpikeTile512 {
   typedef uint8_t Input;
   typedef int8_t Weight;
   static constexpr int kDepth = 4;

@@ -11,8 +11,27 @@ namespace {
 
 // Of spikes, as bytes.
 struct SpikeBytes {
-  // How many of the planes are set, for the 32 channels of one word.
-  static void spikes(const int32_t* word, int levels, size_t plane, uint8_t* out) {
+  // How many of the planes are set, for the 32 channels of each of n words, `step` apart.
+  static void spikes(const int32_t* words, size_t step, size_t n, int levels, size_t plane, uint8_t* out) {
+    for (size_t i = 0; i < n; ++i) spikes_of(words + i * step, levels, plane, out + i * 32);
+  }
+
+  // The same of words side by side.
+  static void counts(const int32_t* words, size_t n, int levels, size_t plane, uint8_t* out) {
+    spikes(words, 1, n, levels, plane, out);
+  }
+
+  // 32 lanes, one a channel, of what stands at x, x + step, x + 2 step and x + 3 step.
+  static void weave(const uint8_t* x, size_t step, void* lanes) {
+    for (int i = 0; i < 32; i += 16) {
+      const uint8x16x4_t rows = {
+          {vld1q_u8(x + i), vld1q_u8(x + step + i), vld1q_u8(x + 2 * step + i), vld1q_u8(x + 3 * step + i)}};
+      vst4q_u8(static_cast<uint8_t*>(lanes) + 4 * i, rows);
+    }
+  }
+
+ private:
+  static void spikes_of(const int32_t* word, int levels, size_t plane, uint8_t* out) {
     const uint8x16_t bit = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
     const uint8x16_t low_bytes = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1};
     const uint8x16_t high_bytes = vaddq_u8(low_bytes, vdupq_n_u8(2));
@@ -25,21 +44,12 @@ struct SpikeBytes {
     vst1q_u8(out, low);
     vst1q_u8(out + 16, high);
   }
-
-  // The same of each of n words.
-  static void counts(const int32_t* words, size_t n, int levels, size_t plane, uint8_t* out) {
-    for (size_t i = 0; i < n; ++i) spikes(words + i, levels, plane, out + i * 32);
-  }
-
-  // 32 lanes, one a channel, of what stands at x, x + step, x + 2 step and x + 3 step.
-  static void weave(const uint8_t* x, size_t step, void* lanes) {
-    for (int i = 0; i < 32; i += 16) {
-      const uint8x16x4_t rows = {
-          {vld1q_u8(x + i), vld1q_u8(x + step + i), vld1q_u8(x + 2 * step + i), vld1q_u8(x + 3 * step + i)}};
-      vst4q_u8(static_cast<uint8_t*>(lanes) + 4 * i, rows);
-    }
-  }
 };
+vst4q_u8(static_cast<uint8_t*>(lanes) + 4 * i, rows);
+}
+}
+}
+;
 
 // Pairs of int16.
 struct PairDot {

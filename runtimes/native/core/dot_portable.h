@@ -44,18 +44,21 @@ struct SmallDot : PairDot {
   // Of a spike convolution's dense form.
   static constexpr int kSpikeVectors = 4, kSpikePixels = 2;
   static constexpr int kEventPercent = 35;  // spikes per input, above which it is faster than rows
-  // How many of the planes are set, for the 32 channels of each of n words.
-  static void counts(const int32_t* words, size_t n, int levels, size_t plane, int16_t* out) {
-    for (size_t i = 0; i < n; ++i) spikes(words + i, levels, plane, out + i * 32);
+  // How many of the planes are set, for the 32 channels of each of n words, `step` apart.
+  static void spikes(const int32_t* words, size_t step, size_t n, int levels, size_t plane, int16_t* out) {
+    for (size_t i = 0; i < n; ++i, words += step, out += 32) {
+      Simd::I16 count[4] = {};
+      for (int level = 0; level < levels; ++level)
+        for (int j = 0; j < 4; ++j)
+          count[j] = Simd::add16_where(count[j], static_cast<uint32_t>(words[level * plane]) >> (8 * j),
+                                       Simd::set16(1));
+      memcpy(out, count, sizeof count);
+    }
   }
 
-  // How many of the planes are set, for the 32 channels of one word.
-  static void spikes(const int32_t* word, int levels, size_t plane, int16_t* out) {
-    Simd::I16 count[4] = {};
-    for (int level = 0; level < levels; ++level, word += plane)
-      for (int i = 0; i < 4; ++i)
-        count[i] = Simd::add16_where(count[i], static_cast<uint32_t>(*word) >> (8 * i), Simd::set16(1));
-    memcpy(out, count, sizeof count);
+  // The same of words side by side.
+  static void counts(const int32_t* words, size_t n, int levels, size_t plane, int16_t* out) {
+    spikes(words, 1, n, levels, plane, out);
   }
 
   // 32 lanes, one a channel, of what stands at x and x + step.

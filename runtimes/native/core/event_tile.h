@@ -166,8 +166,13 @@ class ActiveTile {
     });
     return count;
   }
-  // Inputs in the window, inside the frame or not.
-  size_t inputs() const { return static_cast<size_t>(in_rows_) * in_columns_ * conv_.in_channels; }
+  // Inputs in that window, as far as it lies in the frame.
+  size_t inputs(const int32_t* x, int oy, int ox) const {
+    size_t count = 0;
+    over_lines(x, 0, oy, ox,
+               [&](int, int, int positions, const int32_t*) { count += static_cast<size_t>(positions); });
+    return count * conv_.in_channels;
+  }
 
   // Lists the active rows; `spikes` is at least their number.
   bool fill(const int32_t* x, int t, int oy, int ox, int group, size_t spikes) {
