@@ -3,7 +3,8 @@
     python -m benchmarks.instructions
 
 Builds the core for this machine and, where the cross compiler is installed, for 64-bit ARM, reads the loops from the
-object files, and needs llvm-mca (Debian: apt install llvm). Nothing runs: cycles are a model's.
+object files, and needs llvm-mca (Debian: apt install llvm-16; older ones take the Cortex-A57 for a Neoverse N2). Nothing
+runs: cycles are a model's.
 """
 
 from __future__ import annotations
@@ -64,13 +65,16 @@ ARM = (
            Library("XNNPACK, SMLAL by lane, 4 x 8, 8 steps", 8 * (4 * 2 + 2) + 4 + 4 + 2, 8 * 4 * 8)),
     Target("neon-dotprod", "neon_dotprod", "cortex-a76", {r"sdot\tv\d+\.4s": 16},
            Library("XNNPACK, SDOT by lane, 4 x 16, 2 steps", 2 * (4 * 4 + 4) + 4 + 2, 2 * 4 * 16 * 4)),
+    Target("neon-i8mm", "neon_i8mm", "neoverse-n2", {r"smmla\tv\d+\.4s": 32, r"sdot\tv\d+\.4s": 16},
+           # Two rows and two columns an instruction; a pair of rows is two loads.
+           Library("KleidiAI, SMMLA, 8 x 4", 4 * 2 + 2 + 4 + 2, 8 * 4 * 8)),
 )  # fmt: skip
 
 # The widest tile of each kernel.
 KERNELS = {
-    "dense spikes": r"dense_pixels<\d+, \d+, false>",
-    "depthwise spikes": r"depthwise_pixels<8, false>",
-    "bytes": r"::multiply<\d+, \d+>",
+    "dense spikes": r"^dense_(?:pixels<\w+, \d+, \d+, false>|pairs<\w+, \d*[02468], \d+>)",
+    "depthwise spikes": r"^depthwise_pixels<8, false>",
+    "bytes": r"^(?:multiply<ByteDot, \d+|multiply_pairs<ByteDot, \d*[02468]), \d+>",
 }
 
 
@@ -103,7 +107,8 @@ def functions(objdump: str, path: Path) -> dict[str, list[str]]:
     lines: list[str] = []
     for line in text.stdout.splitlines():
         if line.endswith(">:"):
-            lines = found.setdefault(line.split(" ", 1)[1], [])
+            name = line.split(" ", 1)[1].replace("svf::(anonymous namespace)::", "").replace("void ", "")
+            lines = found.setdefault(name.lstrip("<"), [])
         elif re.match(r"\s+[0-9a-f]+:\t", line):
             lines.append(line)
     return found
@@ -130,7 +135,7 @@ def modelled_cycles(loop: Sequence[str], target: Target, triple: str) -> float |
     """Cycles of an iteration by llvm-mca, or nothing where it does not read the loop."""
     code = [re.sub(r"\s+(?:#|//).*$", "", line.split(":\t", 1)[1]) for line in loop]
     code = [re.sub(r"[0-9a-f]+ <.*>$", "begin", line) for line in code]
-    command = ["llvm-mca", f"-mtriple={triple}", f"-mcpu={target.processor}", f"-iterations={ITERATIONS}", "-"]
+    command = [model(), f"-mtriple={triple}", f"-mcpu={target.processor}", f"-iterations={ITERATIONS}", "-"]
     text = "begin:\n" + "\n".join(code) + "\n"
     done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
     total = re.search(r"^Total Cycles:\s+(\d+)", done.stdout, re.MULTILINE)
@@ -169,17 +174,25 @@ def count(target: Target, folder: Path, objdump: str, triple: str) -> list[Count
     return counts
 
 
+def model() -> str:
+    """The newest llvm-mca there is. Raises `SystemExit` without one."""
+    names = [*(f"llvm-mca-{number}" for number in range(30, 13, -1)), "llvm-mca"]
+    found = next(filter(None, map(shutil.which, names)), None)
+    if found is None:
+        raise SystemExit("llvm-mca is not installed; on Debian: apt install llvm-16")
+    return found
+
+
 def version() -> str:
     """What llvm-mca calls its version."""
-    text = subprocess.run(["llvm-mca", "--version"], check=True, capture_output=True, text=True).stdout
+    text = subprocess.run([model(), "--version"], check=True, capture_output=True, text=True).stdout
     found = re.search(r"LLVM version (\S+)", text)
     return found[1] if found else "unknown"
 
 
 def main() -> None:
     """Count, and write the result file."""
-    if shutil.which("llvm-mca") is None:
-        raise SystemExit("llvm-mca is not installed; on Debian: apt install llvm")
+    model()
     counts: list[Count] = []
     with tempfile.TemporaryDirectory() as folder:
         if platform.machine() == "x86_64":

@@ -82,7 +82,7 @@ def test_x86_without_avx(build: Build) -> None:
     [
         ("cortex-a53", ["portable", "neon"]),
         ("cortex-a76", ["portable", "neon", "neon-dotprod"]),
-        ("neoverse-n1", ["portable", "neon", "neon-dotprod"]),
+        ("max", ["portable", "neon", "neon-dotprod", "neon-i8mm"]),
     ],
 )
 def test_arm(build: Build, processor: str, sets: list[str]) -> None:

@@ -63,6 +63,10 @@ bool has_avx512() {
 }
 #endif
 
+#if defined(SVF_ARM)
+bool has_dotprod() { return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0; }
+#endif
+
 // Slowest first.
 const Candidate kCandidates[] = {
     {&svf::kReferenceKernels, [] { return true; }},
@@ -73,7 +77,8 @@ const Candidate kCandidates[] = {
     {&svf::kAvx512VnniKernels, [] { return has_avx512() && __builtin_cpu_supports("avx512vnni") != 0; }},
 #elif defined(SVF_ARM)
     {&svf::kNeonKernels, [] { return true; }},  // NEON belongs to every 64-bit ARM
-    {&svf::kNeonDotprodKernels, [] { return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0; }},
+    {&svf::kNeonDotprodKernels, has_dotprod},
+    {&svf::kNeonI8mmKernels, [] { return has_dotprod() && (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0; }},
 #endif
 };
 

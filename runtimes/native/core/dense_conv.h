@@ -37,11 +37,18 @@ struct Blocks {
   int vectors, columns;  // a group, with zero channels behind
 };
 
+constexpr size_t kLaneBytes = ByteDot::kDepth * sizeof(ByteDot::Weight);  // weights
+
 // [group, block, lane of the window, column of the block, kDepth] weights, zero beyond runs and channels;
 // then the sum of the weights of each column.
 size_t byte_weights_size(const Conv& c) {
   const size_t columns = static_cast<size_t>(c.groups) * Blocks(c).columns;
-  return columns * (Window(c).lanes * sizeof(int32_t) + sizeof(int32_t));
+  return columns * (Window(c).lanes * kLaneBytes + sizeof(int32_t));
+}
+
+// Where the sums lie.
+size_t weight_sums_at(const Conv& c) {
+  return static_cast<size_t>(c.groups) * Blocks(c).columns * Window(c).lanes * kLaneBytes;
 }
 
 constexpr int kMostColumns = ByteDot::kTileVectors * Simd::kLanes32;  // of a block
@@ -50,8 +57,7 @@ void prepare_bytes(const Conv& c, const int8_t* weight, void* prepared) {
   const Window window(c);
   const Blocks blocks(c);
   ByteDot::Weight* out = static_cast<ByteDot::Weight*>(prepared);
-  int32_t* sums =
-      static_cast<int32_t*>(prepared) + static_cast<size_t>(c.groups) * blocks.columns * window.lanes;
+  int32_t* sums = reinterpret_cast<int32_t*>(static_cast<char*>(prepared) + weight_sums_at(c));
   for (int g = 0; g < c.groups; ++g)
     for (int vector = 0; vector < blocks.vectors; vector += blocks.width(vector)) {
       const int width = blocks.width(vector) * Simd::kLanes32, first = vector * Simd::kLanes32;
@@ -227,7 +233,8 @@ bool conv2d(const DenseConvArgs& a, const svf_parallel* parallel) {
   if (!made.ok() || !offsets.ok() || !starts.ok() || !frames.ok() || !epilogue.ok()) return false;
   if (a.prepared == nullptr) prepare_bytes(c, a.weight, made.get());
   const void* weights = a.prepared == nullptr ? made.get() : a.prepared;
-  const int32_t* weight_sums = static_cast<const int32_t*>(weights) + columns * window.lanes;
+  const int32_t* weight_sums =
+      reinterpret_cast<const int32_t*>(static_cast<const char*>(weights) + weight_sums_at(c));
   for (size_t i = 0; i < columns; ++i) starts[i] = -PaddedFrames::zero(c) * weight_sums[i];
   frames.offsets(window, offsets.get());
   if (!frames.fill(a, parallel)) return false;

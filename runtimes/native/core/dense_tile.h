@@ -5,21 +5,23 @@
 
 #include <utility>
 
+#include "dot_tile.h"
 #include "epilogue.h"
 
 namespace svf {
 namespace {
 
-constexpr size_t kQuadBytes = kWordChannels * sizeof(int32_t);  // weights of kDepth inputs x 32 channels
+constexpr size_t kChannelBytes = DenseDot::kDepth * sizeof(DenseDot::Weight);  // weights of kDepth inputs
+constexpr size_t kStepBytes = kWordChannels * kChannelBytes;
 
 // Input channels of a position, rounded up to whole dot products.
 int padded_inputs(const Conv& c) {
-  return (c.in_channels + SmallDot::kDepth - 1) / SmallDot::kDepth * SmallDot::kDepth;
+  return (c.in_channels + DenseDot::kDepth - 1) / DenseDot::kDepth * DenseDot::kDepth;
 }
 
 // Bytes of the weights of one word: [kernel_h, kernel_w, padded_inputs / kDepth, 32, kDepth].
 size_t dense_word_size(const Conv& c) {
-  return static_cast<size_t>(c.kernel_h) * c.kernel_w * (padded_inputs(c) / SmallDot::kDepth) * kQuadBytes;
+  return static_cast<size_t>(c.kernel_h) * c.kernel_w * (padded_inputs(c) / DenseDot::kDepth) * kStepBytes;
 }
 
 int out_words(const Conv& c) { return (c.out_channels + kWordChannels - 1) / kWordChannels; }
@@ -32,9 +34,9 @@ size_t dense_weights_size(const Conv& c) { return may_be_dense(c) ? out_words(c)
 
 // [out_words, dense_word_size], zeros beyond the channels.
 void prepare_dense(const Conv& c, const int8_t* weight, void* prepared) {
-  constexpr int kDepth = SmallDot::kDepth;
+  constexpr int kDepth = DenseDot::kDepth;
   static const int8_t zeros[kWordChannels] = {};
-  SmallDot::Weight* out = static_cast<SmallDot::Weight*>(prepared);
+  DenseDot::Weight* out = static_cast<DenseDot::Weight*>(prepared);
   const int taps = c.kernel_h * c.kernel_w;
   for (int word = 0; word < out_words(c); ++word) {
     const int width = min_of(kWordChannels, c.out_channels - word * kWordChannels);
@@ -62,26 +64,26 @@ void prepare_dense(const Conv& c, const int8_t* weight, void* prepared) {
 
 // The sums of kPixels positions x kVectors * kLanes32 channels. A position's inputs are `runs` runs of
 // `steps` dot products each, `run_step` inputs apart. kFlush: sums are widened every `most` dot products.
-template <int kPixels, int kVectors, bool kFlush>
-void dense_pixels(const SmallDot::Input* const* from, size_t run_step, int runs, int steps,
+template <typename Dot, int kPixels, int kVectors, bool kFlush>
+void dense_pixels(const typename Dot::Input* const* from, size_t run_step, int runs, int steps,
                   const char* weight, int most, int32_t* acc) {
-  SmallDot::Sum sum[kPixels][kVectors];
+  typename Dot::Sum sum[kPixels][kVectors];
   Simd::I32 wide[kPixels][kVectors];
   SVF_UNROLL
   for (int i = 0; i < kPixels; ++i) SVF_UNROLL
   for (int v = 0; v < kVectors; ++v) {
-    sum[i][v] = SmallDot::zero();
+    sum[i][v] = Dot::zero();
     if (kFlush) wide[i][v] = Simd::zero32();
   }
-  const SmallDot::Input* x[kPixels];
+  const typename Dot::Input* x[kPixels];
   SVF_UNROLL
   for (int i = 0; i < kPixels; ++i) x[i] = from[i];
   auto flush = [&] {
     SVF_UNROLL
     for (int i = 0; i < kPixels; ++i) SVF_UNROLL
     for (int v = 0; v < kVectors; ++v) {
-      wide[i][v] = Simd::add32(wide[i][v], SmallDot::total(sum[i][v]));
-      sum[i][v] = SmallDot::zero();
+      wide[i][v] = Simd::add32(wide[i][v], Dot::total(sum[i][v]));
+      sum[i][v] = Dot::zero();
     }
   };
   int room = most;
@@ -92,15 +94,15 @@ void dense_pixels(const SmallDot::Input* const* from, size_t run_step, int runs,
         stop = min_of(steps, step + room);
         room -= stop - step;
       }
-      for (; step < stop; ++step, weight += kQuadBytes) {
-        SmallDot::Lanes w[kVectors];
+      for (; step < stop; ++step, weight += kStepBytes) {
+        typename Dot::Lanes w[kVectors];
         SVF_UNROLL
-        for (int v = 0; v < kVectors; ++v) w[v] = SmallDot::load(weight + v * sizeof(SmallDot::Lanes));
+        for (int v = 0; v < kVectors; ++v) w[v] = Dot::load(weight + v * sizeof(typename Dot::Lanes));
         SVF_UNROLL
         for (int i = 0; i < kPixels; ++i) {
-          const SmallDot::Lanes value = SmallDot::broadcast(x[i] + step * SmallDot::kDepth);
+          const typename Dot::Lanes value = Dot::broadcast(x[i] + step * Dot::kDepth);
           SVF_UNROLL
-          for (int v = 0; v < kVectors; ++v) sum[i][v] = SmallDot::add(sum[i][v], value, w[v]);
+          for (int v = 0; v < kVectors; ++v) sum[i][v] = Dot::add(sum[i][v], value, w[v]);
         }
       }
       if (kFlush && room == 0) {
@@ -114,26 +116,67 @@ void dense_pixels(const SmallDot::Input* const* from, size_t run_step, int runs,
   SVF_UNROLL
   for (int i = 0; i < kPixels; ++i) SVF_UNROLL
   for (int v = 0; v < kVectors; ++v) {
-    Simd::I32 total = SmallDot::total(sum[i][v]);
+    Simd::I32 total = Dot::total(sum[i][v]);
     if (kFlush) total = Simd::add32(wide[i][v], total);
     Simd::store32(acc + i * kWordChannels + v * Simd::kLanes32, total);
   }
 }
 
-typedef void (*DensePixels)(const SmallDot::Input* const*, size_t, int, int, const char*, int, int32_t*);
+// The same by multiply_pairs's products; sums are int32 from the start.
+template <typename Dot, int kPixels, int kVectors>
+void dense_pairs(const typename Dot::Input* const* from, size_t run_step, int runs, int steps,
+                 const char* weight, int, int32_t* acc) {
+  constexpr int kPairs = (kPixels + 1) / 2, kHalves = 2 * kVectors;
+  constexpr size_t kHalf = Simd::kLanes32 / 2 * kChannelBytes;
+  const typename Dot::Input* x[2 * kPairs];
+  typename Dot::Sum sum[kPairs][kHalves];
+  SVF_UNROLL
+  for (int p = 0; p < kPairs; ++p) {
+    x[2 * p] = from[2 * p];
+    x[2 * p + 1] = from[min_of(2 * p + 1, kPixels - 1)];
+    SVF_UNROLL
+    for (int v = 0; v < kHalves; ++v) sum[p][v] = Dot::zero();
+  }
+  for (int run = 0; run < runs; ++run) {
+    for (int step = 0; step < steps; ++step, weight += kStepBytes) {
+      typename Dot::Lanes inputs[kPairs];
+      SVF_UNROLL
+      for (int p = 0; p < kPairs; ++p)
+        inputs[p] = Dot::pair(x[2 * p] + step * Dot::kDepth, x[2 * p + 1] + step * Dot::kDepth);
+      SVF_UNROLL
+      for (int v = 0; v < kHalves; ++v) {
+        const typename Dot::Lanes w = Dot::load(weight + v * kHalf);
+        SVF_UNROLL
+        for (int p = 0; p < kPairs; ++p) sum[p][v] = Dot::add(sum[p][v], inputs[p], w);
+      }
+    }
+    SVF_UNROLL
+    for (int p = 0; p < 2 * kPairs; ++p) x[p] += run_step;
+  }
+  SVF_UNROLL
+  for (int p = 0; p < kPixels; ++p) SVF_UNROLL
+  for (int v = 0; v < kVectors; ++v)
+    Simd::store32(acc + p * kWordChannels + v * Simd::kLanes32,
+                  Dot::row(sum[p / 2][2 * v], sum[p / 2][2 * v + 1], p % 2));
+}
 
-template <int kVectors, bool kFlush, int... kPixels>
+typedef void (*DensePixels)(const DenseDot::Input* const*, size_t, int, int, const char*, int, int32_t*);
+
+template <typename Dot, int kVectors, bool kFlush, int... kPixels>
 constexpr void list_dense_pixels(DensePixels* table, std::integer_sequence<int, kPixels...>) {
-  ((table[kPixels + 1] = dense_pixels<kPixels + 1, kVectors, kFlush>), ...);
+  if constexpr (TakesPairs<Dot>::value)
+    ((table[kPixels + 1] = dense_pairs<Dot, kPixels + 1, kVectors>), ...);
+  else
+    ((table[kPixels + 1] = dense_pixels<Dot, kPixels + 1, kVectors, kFlush>), ...);
 }
 
 // The micro-kernel of each number of positions, 1 to kSpikePixels.
 template <bool kFlush>
 struct DensePixelsOf {
-  DensePixels of[SmallDot::kSpikePixels + 1] = {};
+  DensePixels of[DenseDot::kSpikePixels + 1] = {};
   DensePixelsOf() {
-    list_dense_pixels<SmallDot::kSpikeVectors, kFlush>(
-        of, std::make_integer_sequence<int, SmallDot::kSpikePixels>());
+    list_dense_pixels<DenseDot, DenseDot::kSpikeVectors, kFlush>(
+        of, std::make_integer_sequence<int, DenseDot::kSpikePixels>());
   }
 };
 
@@ -147,7 +190,7 @@ class CountedTile {
         depth_(static_cast<size_t>(padded_inputs(c))),
         size_(static_cast<size_t>(rows_) * columns_ * depth_ + kWordChannels),
         data_(size_) {
-    if (data_.ok()) memset(data_.get(), 0, size_ * sizeof(SmallDot::Input));
+    if (data_.ok()) memset(data_.get(), 0, size_ * sizeof(DenseDot::Input));
   }
   bool ok() const { return data_.ok(); }
 
@@ -160,15 +203,15 @@ class CountedTile {
     for (int row = max_of(0, -y0); row < min_of(rows_, c.height - y0); ++row) {
       const int32_t* words =
           x + ((static_cast<size_t>(t) * c.height + y0 + row) * c.width + x0 + first) * c.in_words;
-      SmallDot::Input* out = data_.get() + (static_cast<size_t>(row) * columns_ + first) * depth_;
+      DenseDot::Input* out = data_.get() + (static_cast<size_t>(row) * columns_ + first) * depth_;
       if (first >= last) continue;
       if (depth_ == static_cast<size_t>(c.in_words) * kWordChannels) {  // one run of words
-        SmallDot::counts(words, static_cast<size_t>(last - first) * c.in_words, c.levels, c.plane, out);
+        DenseDot::counts(words, static_cast<size_t>(last - first) * c.in_words, c.levels, c.plane, out);
         continue;
       }
       // A last word that is not full writes zeros over the next position, which comes after it or is zero.
       for (int i = first; i < last; ++i, out += depth_, words += c.in_words)
-        SmallDot::counts(words, static_cast<size_t>(c.in_words), c.levels, c.plane, out);
+        DenseDot::counts(words, static_cast<size_t>(c.in_words), c.levels, c.plane, out);
     }
   }
 
@@ -178,15 +221,15 @@ class CountedTile {
     static const DensePixelsOf<true> flushed;
     const Conv& c = conv_;
     const size_t run_step = columns_ * depth_;
-    const int steps = static_cast<int>(c.kernel_w * depth_ / SmallDot::kDepth);
-    const int most = SmallDot::most_adds(c.levels);
+    const int steps = static_cast<int>(c.kernel_w * depth_ / DenseDot::kDepth);
+    const int most = DenseDot::most_adds(c.levels);
     const DensePixels* run = most < c.kernel_h * steps ? flushed.of : whole.of;
     const int total = lines * columns;
-    const int chunks = (total + SmallDot::kSpikePixels - 1) / SmallDot::kSpikePixels;
+    const int chunks = (total + DenseDot::kSpikePixels - 1) / DenseDot::kSpikePixels;
     int line = 0, column = 0;
     for (int chunk = 0, done = 0; chunk < chunks; ++chunk) {
       const int end = static_cast<int>(static_cast<int64_t>(total) * (chunk + 1) / chunks);
-      const SmallDot::Input* from[SmallDot::kSpikePixels];
+      const DenseDot::Input* from[DenseDot::kSpikePixels];
       for (int i = 0; i < end - done; ++i) {
         from[i] = data_.get() + (static_cast<size_t>(line) * c.stride_h * columns_ +
                                  static_cast<size_t>(column) * c.stride_w) *
@@ -196,9 +239,9 @@ class CountedTile {
           ++line;
         }
       }
-      constexpr int kLanes = SmallDot::kSpikeVectors * Simd::kLanes32;
+      constexpr int kLanes = DenseDot::kSpikeVectors * Simd::kLanes32;
       for (int lane = 0; lane < kWordChannels; lane += kLanes)
-        run[end - done](from, run_step, c.kernel_h, steps, weight + lane * sizeof(int32_t), most,
+        run[end - done](from, run_step, c.kernel_h, steps, weight + lane * kChannelBytes, most,
                         acc + static_cast<size_t>(done) * kWordChannels + lane);
       done = end;
     }
@@ -208,7 +251,7 @@ class CountedTile {
   const Conv& conv_;
   int rows_, columns_;
   size_t depth_, size_;
-  Scratch<SmallDot::Input> data_;
+  Scratch<DenseDot::Input> data_;
 };
 
 }  // namespace

@@ -104,6 +104,8 @@ struct PairDot : VectorLanes {
 // Pairs of products of any two bytes leave int16, so inputs are widened.
 struct ByteDot : PairDot {};
 
+typedef SmallDot DenseDot;
+
 }  // namespace
 }  // namespace svf
 #endif

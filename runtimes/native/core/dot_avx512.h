@@ -153,6 +153,8 @@ struct SmallDot : VectorLanes, SpikeTile512 {
 struct ByteDot : PairDot {};
 #endif
 
+typedef SmallDot DenseDot;
+
 }  // namespace
 }  // namespace svf
 #endif

@@ -45,11 +45,6 @@ struct SpikeBytes {
     vst1q_u8(out + 16, high);
   }
 };
-vst4q_u8(static_cast<uint8_t*>(lanes) + 4 * i, rows);
-}
-}
-}
-;
 
 // Pairs of int16.
 struct PairDot {
@@ -76,7 +71,8 @@ struct PairDot {
 };
 
 #if defined(__ARM_FEATURE_DOTPROD)
-struct ByteDot {
+// Four bytes of a row by four of each column.
+struct QuadDot {
   typedef int8_t Input;
   typedef int8_t Weight;
   typedef int8x16_t Lanes;
@@ -95,7 +91,7 @@ struct ByteDot {
   static Simd::I32 total(Sum sum) { return sum; }
 };
 
-struct SmallDot : ByteDot, SpikeBytes {
+struct SmallDot : QuadDot, SpikeBytes {
   typedef uint8_t Input;
   static constexpr int most_adds(int) { return INT32_MAX; }
 
@@ -103,6 +99,40 @@ struct SmallDot : ByteDot, SpikeBytes {
   static constexpr int kSpikeVectors = 4, kSpikePixels = 5;
   static constexpr int kEventPercent = 35;  // spikes per input, above which it is faster than rows
 };
+
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+// Eight bytes of two rows by eight of two columns.
+struct ByteDot {
+  typedef int8_t Input;
+  typedef int8_t Weight;
+  typedef int8x16_t Lanes;
+  typedef int32x4_t Sum;  // [2 rows, 2 columns]
+  static constexpr int kDepth = 8;
+  static constexpr int kTileVectors = 4;
+  static constexpr int tile_pixels(int vectors) { return vectors == 4 ? 6 : 12; }
+  static Lanes load(const void* p) { return vld1q_s8(static_cast<const int8_t*>(p)); }
+  static Lanes pair(const void* a, const void* b) {
+    return vcombine_s8(vld1_s8(static_cast<const int8_t*>(a)), vld1_s8(static_cast<const int8_t*>(b)));
+  }
+  static Sum zero() { return vdupq_n_s32(0); }
+  static Sum add(Sum sum, Lanes x, Lanes w) { return vmmlaq_s32(sum, x, w); }
+  // A row's sums of the columns of two vectors.
+  static Simd::I32 row(Sum a, Sum b, int row) {
+    return row == 0 ? vcombine_s32(vget_low_s32(a), vget_low_s32(b))
+                    : vcombine_s32(vget_high_s32(a), vget_high_s32(b));
+  }
+};
+
+struct DenseDot : ByteDot, SpikeBytes {
+  typedef uint8_t Input;
+  static constexpr int most_adds(int) { return INT32_MAX; }
+  static constexpr int kSpikeVectors = 4, kSpikePixels = 6;
+  // Half of SDOT's, for an instruction multiplies twice as much: no machine has been measured.
+  static constexpr int kEventPercent = 18;
+};
+#else
+struct ByteDot : QuadDot {};
+#endif
 #else
 // Each product of 0..15 and an int8 has an int16 of its own, which take several before they are added up.
 struct SmallDot : SpikeBytes {
@@ -133,6 +163,10 @@ struct SmallDot : SpikeBytes {
 
 // Products of any two bytes are int16 already.
 struct ByteDot : PairDot {};
+#endif
+
+#if !defined(__ARM_FEATURE_MATMUL_INT8)
+typedef SmallDot DenseDot;
 #endif
 
 }  // namespace

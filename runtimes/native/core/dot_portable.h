@@ -73,6 +73,8 @@ struct SmallDot : PairDot {
   }
 };
 
+typedef SmallDot DenseDot;
+
 }  // namespace
 }  // namespace svf
 #endif

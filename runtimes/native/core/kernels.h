@@ -104,6 +104,7 @@ extern const KernelSet kAvx512VnniKernels;
 #elif defined(SVF_ARM)
 extern const KernelSet kNeonKernels;
 extern const KernelSet kNeonDotprodKernels;
+extern const KernelSet kNeonI8mmKernels;
 #endif
 
 }  // namespace svf

@@ -76,7 +76,7 @@ bool spike_tile(const SpikeConvArgs& a, const SpikeWeights& weights, const Epilo
   CountedTile counted(c, dense_form ? tile.lines : 1, dense_form ? tile.columns : 1);
   ActiveTile active(c, tile.lines, tile.columns);
   if (!acc.ok() || !u.ok() || !counted.ok() || !active.ok()) return false;
-  const size_t few = active.inputs(a.x, tile.oy, tile.ox) * SmallDot::kEventPercent;  // percent of them
+  const size_t few = active.inputs(a.x, tile.oy, tile.ox) * DenseDot::kEventPercent;  // percent of them
   for (int t = 0; t < c.frames; ++t) {
     const auto finish = [&](int word, const int32_t* sums, size_t step) {
       int32_t* membranes = u.get() + static_cast<size_t>(word - tile.word) * u_words;
