@@ -3,8 +3,8 @@
     python -m benchmarks.instructions
 
 Builds the core for this machine and, where the cross compiler is installed, for 64-bit ARM, reads the loops from the
-object files, and needs llvm-mca (Debian: apt install llvm-16; older ones take the Cortex-A57 for a Neoverse N2). Nothing
-runs: cycles are a model's.
+object files, and needs llvm-mca (Debian: apt install llvm-16; older ones take the Cortex-A57 for a Neoverse N2).
+Nothing runs: cycles are a model's.
 """
 
 from __future__ import annotations
