@@ -173,6 +173,16 @@ def test_the_engine_of_a_step(package: str, library: Path, tmp_path: Path, scope
             ),
             id="mobile-s, classification",
         ),
+        pytest.param(
+            model_config(
+                "tiny",
+                frames=2,
+                frame_size=(32, 48),
+                levels=3,
+                head={"kind": "segmentation", "classes": 3, "cell": 3, "width": 20},
+            ),
+            id="tiny, segmentation",
+        ),
     ],
 )
 def test_networks_of_every_task(package: str, library: Path, tmp_path: Path, config: ModelConfig) -> None:
