@@ -147,7 +147,7 @@ class PackedModule(_ProgramModule):
                 case Add():
                     values[step.name] = values[step.left] + values[step.right]
                 case Pool():
-                    total = space_sum(step, values[step.source].to(torch.float32), (1, 2))
+                    total = _rounded(step, values[step.source].to(torch.float32)).sum((1, 2), keepdim=True)
                     values[step.name] = total.to(torch.int32)
                 case Lif():
                     self._lif(step, values)
@@ -273,6 +273,9 @@ class PortableModule(_ProgramModule):
                     self.keep(node, "theta", _per_channel(node.theta, real))
                     for level in range(1, node.levels + 1):
                         self.keep(node, f"below{level}", _per_channel(node.theta * level - 1, real))
+                case Pool():
+                    _, channels, *size = program.types[node.source].shape
+                    self.keep(node, "ones", np.ones((channels, 1, *size), np.float32))
                 case Attention(scope="causal"):
                     ago = np.subtract.outer(np.arange(program.frames.shape[0]), np.arange(program.frames.shape[0]))
                     self.keep(node, "band", ((ago >= 0) & (ago < node.window)).astype(np.float32))
@@ -291,7 +294,9 @@ class PortableModule(_ProgramModule):
                 case Add():
                     values[node.name] = values[node.left] + values[node.right]
                 case Pool():
-                    values[node.name] = space_sum(node, values[node.source], (2, 3))
+                    ones = self.constant(node, "ones")  # a sum would fall out of XNNPACK, a convolution does not
+                    x = _rounded(node, values[node.source])
+                    values[node.name] = functional.conv2d(x, ones, groups=len(ones))
                 case Lif():
                     values[node.name] = self._lif(node, values)
                 case Attention():
@@ -361,11 +366,9 @@ class PortableModule(_ProgramModule):
         return attend(node, query, key, value, seen, real)
 
 
-def space_sum(node: Pool, x: Tensor, axes: tuple[int, int]) -> Tensor:
-    """`node` on float32 integers whose height and width are `axes`."""
-    if node.shift:
-        x = torch.floor((x + float(1 << node.shift >> 1)) * 2.0**-node.shift)
-    return x.sum(axes, keepdim=True)
+def _rounded(node: Pool, x: Tensor) -> Tensor:
+    """What `node` adds up, of float32 integers `x`."""
+    return torch.floor((x + float(1 << node.shift >> 1)) * 2.0**-node.shift) if node.shift else x
 
 
 def _per_channel(values: NDArray[np.number[Any]], real: type[np.float32] | type[np.float64]) -> NDArray[np.generic]:
