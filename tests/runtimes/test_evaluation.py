@@ -10,7 +10,11 @@ import torch
 import typer
 from typer.testing import CliRunner
 
+from svf_edge.data.events import EventCamera
+from svf_edge.data.formats.kinetics import write_kinetics
+from svf_edge.data.mocap import MOTION_NAMES
 from svf_edge.data.skeleton import JOINT_NAMES
+from svf_edge.data.source import SyntheticSource
 from svf_edge.errors import BadFile, UnsupportedInput
 from svf_edge.export.bundle import write_bundle
 from svf_edge.model.config import model_config
@@ -24,6 +28,7 @@ from svf_edge.runtimes.evaluation_model import open_subject
 from svf_edge.runtimes.evaluation_plots import write_pictures
 from svf_edge.shipped import REAL_LABELS
 from svf_edge.tasks.registry import make_task
+from tests.data.rendered import Clips, rendered
 from tests.models import float_model, quantised_model, random_clips
 from tests.programs import noise_clip, random_program
 from tests.runtimes.bundles import needs_library
@@ -183,3 +188,37 @@ def test_command(models: dict[str, Path], tmp_path: Path) -> None:
     assert report.firing_rate is not None and f"{report.firing_rate:.3f}" in done.output
     assert "…" not in done.output  # nothing is cut off on a screen of 80 columns
     assert len(list((tmp_path / "pictures").glob("overlay-*.png"))) == 6
+
+
+def test_a_model_of_events_sees_clips_through_its_camera(tmp_path: Path) -> None:
+    head = {"kind": "classification", "classes": len(MOTION_NAMES)}
+    config = model_config("tiny", frame_size=(32, 32), channels=2, input="events", head=head)
+    camera = EventCamera(threshold=0.3)
+    meta = {"training": {"data": {"events": camera.model_dump(mode="json")}}, "classes": list(MOTION_NAMES)}
+    save_model(float_model(config), tmp_path / "events.safetensors", meta)
+    result = evaluate_model(tmp_path / "events.safetensors", clips=5)
+    expected = SyntheticSource(motions="classes", events=camera).open("val", 4, (32, 32), clips=5)
+    assert torch.equal(result.data.clips["frames"][3], expected[3]["frames"])
+    report = result.report
+    assert (report.task, report.headline, list(report.baselines)) == (
+        "classification",
+        "top1",
+        ["most frequent class", "chance"],
+    )
+    assert set(report.scores.per_part["top1"]) <= set(MOTION_NAMES) and set(report.scores.per_kind) <= set(MOTION_NAMES)
+
+
+def test_any_data_set_by_kind_and_folder(tmp_path: Path) -> None:
+    clips = Clips([{**rendered()[i % 2], "label": torch.tensor(i % 2)} for i in range(8)])
+    folder = write_kinetics(clips, tmp_path / "motions", ("walk", "run"))
+    config = model_config("tiny", frame_size=(32, 32), head={"kind": "classification", "classes": 2})
+    save_model(float_model(config), tmp_path / "model.safetensors", {})
+    result = evaluate_model(tmp_path / "model.safetensors", f"kinetics:{folder}")
+    assert (result.report.clips, result.report.groups, result.report.baseline_clips) == (2, 2, 128)
+    assert set(result.data.kinds) == {"run"} and result.predicted.shape == (2, 2)
+    with pytest.raises(UnsupportedInput, match=r"--data vspw:.*: it has 124 classes, the head has 7"):
+        load_evaluation(f"vspw:{folder}", None, make_task(model_config("tiny", head={"kind": "segmentation"})))
+    with pytest.raises(UnsupportedInput, match="no label of kind 'joints', which a pose head learns from"):
+        load_evaluation(f"kinetics:{folder}", None, make_task(CONFIG))
+    with pytest.raises(UnsupportedInput, match="--data real: its clips have no label of kind 'class'"):
+        load_evaluation("real", None, make_task(config))
