@@ -11,6 +11,7 @@ from svf_edge.runtimes.executorch_harness import ExecuTorch
 from svf_edge.runtimes.onnxruntime import OnnxRuntime
 from svf_edge.runtimes.reference import ReferenceRuntime
 from svf_edge.runtimes.tensorrt import TensorRT
+from svf_edge.runtimes.torch_cuda import TorchCuda
 
 _ALL: tuple[Runtime, ...] = (
     ReferenceRuntime(),
@@ -19,6 +20,7 @@ _ALL: tuple[Runtime, ...] = (
     OnnxRuntime("onnxruntime portable", "portable", library=False),
     ExecuTorch("packed"),
     ExecuTorch("portable"),
+    TorchCuda(),
     TensorRT(),
 )
 RUNTIMES = {runtime.name: runtime for runtime in _ALL}

@@ -13,6 +13,7 @@ namespace {
 constexpr const char* kNames[] = {"simple", "int8", "binary"};
 constexpr int kFastest = -1;
 std::atomic<int> chosen{kFastest};
+std::atomic<int> assumed{0};  // multiprocessors
 
 int attribute(bool architecture_wanted) {
 #if defined(SVF_HOST_SHIM)
@@ -41,7 +42,10 @@ KernelChoice kernel_choice() {
   return set == kFastest ? fastest() : static_cast<KernelChoice>(set);
 }
 
-int multiprocessors() { return attribute(false); }
+int multiprocessors() {
+  const int count = assumed.load();
+  return count > 0 ? count : attribute(false);
+}
 
 svf_status launched() {
 #if !defined(SVF_HOST_SHIM)
@@ -72,3 +76,5 @@ svf_status svf_cuda_set_kernels(const char* name) {
                    "kernel set '%s' is not for this GPU; choose simple, int8 or, from 8.0 to 9.0, binary",
                    name);
 }
+
+void svf_cuda_assume_multiprocessors(int32_t count) { svf::assumed = count; }

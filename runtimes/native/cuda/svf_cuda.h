@@ -75,6 +75,10 @@ SVF_API svf_status svf_cuda_unpack_weights(const uint8_t* packed, int32_t bits, 
 SVF_API const char* svf_cuda_kernels(void);
 SVF_API svf_status svf_cuda_set_kernels(const char* name);
 
+/* Choose kernels by size as on a device with so many multiprocessors, which changes no result: for tests. 0
+ * returns to those of the device. Not between a workspace and its operator. */
+SVF_API void svf_cuda_assume_multiprocessors(int32_t count);
+
 /* The sentence for the last error on this thread ("" if there was none). */
 SVF_API const char* svf_cuda_last_error(void);
 

@@ -59,6 +59,12 @@ inline void on_threads(void*, void (*task)(void*, size_t), void* arg, size_t n) 
 
 const svf_parallel kThreads = {on_threads, nullptr};
 
+// Memory of tensors; a program whose operators need memory of another kind says so before this file is read.
+#if !defined(SVF_CASES_MEMORY)
+inline void* allocate(size_t bytes) { return std::malloc(bytes); }
+inline void release(void* memory) { std::free(memory); }
+#endif
+
 // A tensor that ends where its memory does, so that a sanitizer sees the first byte beyond. Without one, a
 // pattern before and behind it does.
 template <typename T>
@@ -68,7 +74,7 @@ class Tensor {
   Tensor(Tensor&&) = default;
   Tensor& operator=(const Tensor& other) { return *this = Tensor(other); }
   Tensor& operator=(Tensor&&) = default;
-  explicit Tensor(size_t size) : size_(size), memory_(static_cast<char*>(std::malloc(bytes() + 2 * kGuard))) {
+  explicit Tensor(size_t size) : size_(size), memory_(static_cast<char*>(allocate(bytes() + 2 * kGuard))) {
     if (memory_ == nullptr) stop("no memory");
     std::memset(memory_.get(), kPattern, bytes() + 2 * kGuard);
   }
@@ -90,7 +96,7 @@ class Tensor {
 #endif
   static constexpr int kPattern = 0x5a;
   struct Free {
-    void operator()(char* p) const { std::free(p); }
+    void operator()(char* p) const { release(p); }
   };
   size_t size_;
   std::unique_ptr<char, Free> memory_;
