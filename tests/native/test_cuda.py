@@ -79,7 +79,7 @@ def test_a_missing_barrier_is_caught(build: Build) -> None:
 
 def test_thread_sanitizer(build: Build) -> None:
     folder = build("-DSVF_TSAN=ON")
-    found_equal(check(folder, "4"))
+    found_equal(check(folder, "2"))
     for site in barriers(build):
         done = check(folder, "6", "--drop", site, TSAN_OPTIONS="halt_on_error=1")
         assert "ThreadSanitizer: data race" in done.stderr, f"without the barrier at {site}: {done.stdout}"
