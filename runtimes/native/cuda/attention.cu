@@ -92,6 +92,7 @@ AttentionArgs arguments(const int32_t* q, const int32_t* k, const int32_t* v) {
 }  // namespace svf
 
 size_t svf_cuda_attention_workspace(const svf_attention_params* params, int32_t staged) {
+  if (params->heads < 1 || params->levels < 1) return 0;  // the operator says what is wrong
   const svf::AttentionShape shape{params->groups, params->tokens, params->channels, params->heads,
                                   params->levels};
   return sizeof(int32_t) * static_cast<size_t>(2 * shape.column_count() + shape.summary_count() +
