@@ -71,7 +71,7 @@ thread_local Stack stack;
 }  // namespace
 
 void* allocate_scratch(size_t bytes) {
-  if (bytes > SIZE_MAX - 63) return nullptr;
+  if (bytes > SIZE_MAX - 64) return nullptr;
 #if defined(SVF_SANITIZE)  // a block of its own, so that what is read or written beside it is found
   void* memory = std::aligned_alloc(64, rounded(bytes));
 #else
