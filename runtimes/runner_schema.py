@@ -151,8 +151,8 @@ class RunnerVariant(Result):
     reason: str | None
 
 
-class RunnerBench(Result):
-    """`svf-run bench BUNDLE`: all runtimes in turns, on the first golden clip."""
+class RunnerTimed(Result):
+    """What a document of measurements begins with: what ran where, on the first golden clip."""
 
     svf_run: str
     bundle: str
@@ -165,6 +165,11 @@ class RunnerBench(Result):
     warm_up: int
     load_before: tuple[float, float, float]
     load_after: tuple[float, float, float]
+
+
+class RunnerBench(RunnerTimed):
+    """`svf-run bench BUNDLE`: all runtimes in turns."""
+
     variants: tuple[RunnerVariant, ...]
 
 
@@ -199,18 +204,7 @@ class RunnerProfiled(Result):
     reason: str | None
 
 
-class RunnerProfile(Result):
-    """`svf-run profile BUNDLE`: one runtime after the other, on the first golden clip, under the runtime's profiler."""
+class RunnerProfile(RunnerTimed):
+    """`svf-run profile BUNDLE`: one runtime after the other, under the runtime's profiler."""
 
-    svf_run: str
-    bundle: str
-    fingerprint: str
-    machine: RunnerMachine
-    when: str
-    clip: str
-    threads: int
-    runs: int
-    warm_up: int
-    load_before: tuple[float, float, float]
-    load_after: tuple[float, float, float]
     variants: tuple[RunnerProfiled, ...]
