@@ -18,7 +18,7 @@ _FLAGS = ("-std=c++17", "-O0", "-Wall", "-Wextra", "-Werror", "-Wno-deprecated-d
 
 def includes() -> list[str]:
     """Options for the headers of TensorRT and CUDA; skips the test, with the reason, where they are not."""
-    cuda = sorted(_PACKAGES.glob("nvidia/cu*/include"))
+    cuda = sorted(_PACKAGES.glob("nvidia/cu[0-9]*/include"))
     if not _TENSORRT.is_dir() or not cuda:
         pytest.skip("needs the headers of TensorRT and CUDA: pip install --no-deps kernel-lens nvidia-cuda-runtime")
     ours = [f"-I{NATIVE / name}" for name in ("tensorrt", "cuda", "core")]
