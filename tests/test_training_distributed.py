@@ -69,7 +69,8 @@ def test_two_processes_make_one_run_from_shards(tmp_path: Path) -> None:
     path, script, folder = tmp_path / "two.yaml", tmp_path / "two.py", tmp_path / "run"
     made = {split: SyntheticPoseDataset(split, 12, 1, (32, 32), 0) for split in ("train", "val")}
     counts: dict[str, int] = dict.fromkeys(made, 12)
-    about = {"frames": 1, "height": 32, "width": 32, "per_shard": 5, "quality": 90, "clips": counts, "source": {}}
+    cut = {"per_shard": 5, "quality": 90, "clips": counts, "source": {"kind": "synthetic"}}
+    about = {"frames": 1, "height": 32, "width": 32, **cut}
     write_shards(made, tmp_path / "shards", Description.model_validate(about))
     path.write_text(CONFIG + SHARDS.replace("FOLDER", str(tmp_path / "shards")))
     script.write_text(SCRIPT)

@@ -257,7 +257,7 @@ def test_what_is_wrong_with_a_stage_is_named() -> None:
         checked(call(ctypes.byref(params), *arrays, ctypes.byref(a_stage().struct(spikes, None)), None))
     attention = library.AttentionParams(groups=1, tokens=7, channels=32, heads=1, kind=0, levels=1)
     with pytest.raises(ValueError, match="T=2 does not divide the 7 rows"):
-        checked(library.core().svf_attention_lif(ctypes.byref(attention), 2, *[None] * 3, None, None))
+        checked(library.core().svf_attention_lif(ctypes.byref(attention), 2, *[pointer(x)] * 3, None, None))
 
 
 def test_scratch_memory_is_counted(isa: str) -> None:
