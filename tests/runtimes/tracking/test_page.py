@@ -68,7 +68,7 @@ async def exchange(page: LivePage, count: int, *, rates: bool) -> tuple[dict[str
 
 def test_it_sends_frames_joints_and_numbers(shipped: Bundle, tmp_path: Path) -> None:
     with live(shipped) as page:
-        constants, frames = asyncio.run(exchange(page, 8, rates=True))
+        constants, frames = asyncio.run(exchange(page, 20, rates=True))  # long enough for the numbers to be renewed
         _, others = asyncio.run(exchange(page, 2, rates=False))
     assert len(constants["joints"]) == NUM_JOINTS == len(constants["colours"])
     assert {len(limb) for limb in constants["limbs"]} == {3}
