@@ -212,6 +212,15 @@ def chromium() -> str | None:
     return shutil.which("chromium") or shutil.which("google-chrome")
 
 
+ORANGE = (
+    "(() => { const c = document.getElementById('picture');"
+    "const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; let n = 0;"
+    "for (let i = 0; i < d.length; i += 4) n += d[i] === 255 && d[i+1] === 159 && d[i+2] === 28;"
+    "return n; })()"
+)
+"""Pixels of the overlay's orange in the picture, in the browser."""
+
+
 @pytest.mark.skipif(chromium() is None, reason="needs chromium (Debian: apt install chromium)")
 def test_in_a_real_browser(shipped: Bundle, tmp_path: Path) -> None:
     api = pytest.importorskip("playwright.sync_api", reason="needs playwright (group test)")
@@ -236,25 +245,14 @@ def test_in_a_real_browser(shipped: Bundle, tmp_path: Path) -> None:
             until("document.body.dataset.number > 10")
             assert tab.inner_text("#status") == "live"
 
-            def colours() -> int:
-                """Pixels of the overlay's orange in the picture."""
-                return int(
-                    tab.evaluate(
-                        "() => { const c = document.getElementById('picture');"
-                        "const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; let n = 0;"
-                        "for (let i = 0; i < d.length; i += 4) n += d[i] === 255 && d[i+1] === 159 && d[i+2] === 28;"
-                        "return n; }"
-                    )
-                )
-
             def frames_later(count: int) -> None:
                 number = tab.evaluate("document.body.dataset.number")
                 until(f"document.body.dataset.number > {int(number) + count}")
 
-            assert colours() > 20
+            until(f"{ORANGE} > 20")
             tab.uncheck("#overlay")
             frames_later(2)
-            assert colours() == 0
+            assert tab.evaluate(ORANGE) == 0
             tab.check("#overlay")
             tab.select_option("#joint", label="right wrist")
             tab.check("#rates")
