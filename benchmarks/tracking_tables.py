@@ -44,8 +44,9 @@ def tracking() -> str:
 def _minutes(case: dict[str, Any] | None) -> list[str]:
     if case is None:
         return []
-    minutes = ", ".join(format(minute["p99"], ".0f") for minute in case["age_ms_by_minute"])
     length = case["summary"]["seconds"] / 60
+    whole = case["age_ms_by_minute"][: max(1, int(length))]  # not the frames of a minute that only began
+    minutes = ", ".join(format(minute["p99"], ".0f") for minute in whole)
     return [
         f"The fast camera ran for {length:.1f} minutes; p99 of the age in each of them, ms: {minutes}.",
         "",

@@ -101,28 +101,8 @@ def mean_of(values: Values) -> float:
     return float(value[counted].mean())
 
 
-def mpjpe(predicted: Tensor, target: Tensor, visible: Tensor) -> float:
-    """Mean per-joint position error over visible joints."""
-    return mean_of((joint_errors(predicted, target), visible))
-
-
-def pck(predicted: Tensor, target: Tensor, visible: Tensor, threshold: float) -> float:
-    """Share of `correct` joints."""
-    return mean_of(correct(predicted, target, visible, threshold))
-
-
-def pa_mpjpe(predicted: Tensor, target: Tensor, visible: Tensor) -> float:
-    """MPJPE after `procrustes_align`."""
-    return mpjpe(procrustes_align(predicted, target, visible), target, visible)
-
-
-def pose_metrics(predicted: Tensor, target: Tensor, visible: Tensor) -> dict[str, float]:
-    """The metrics of single frames by name: `pck@0.1`, `pck@0.2`, `mpjpe_px`, `pa_mpjpe_px`."""
-    return {name: mean_of(values) for name, values in frame_values(predicted, target, visible.bool()).items()}
-
-
 def frame_values(predicted: Tensor, target: Tensor, visible: Tensor) -> dict[str, Values]:
-    """What `pose_metrics` are the means of."""
+    """PCK, MPJPE and PA-MPJPE, the metrics of single frames, by name."""
     aligned = procrustes_align(predicted, target, visible)
     return {
         "pck@0.1": correct(predicted, target, visible, 0.1),

@@ -12,15 +12,12 @@ from svf_edge.tasks.pose_metrics import (
     from_box,
     mean_of,
     mean_pose,
-    mpjpe,
-    pa_mpjpe,
-    pck,
     pelvis_errors,
     person_size,
-    pose_metrics,
     procrustes_align,
     to_box,
 )
+from tests.tasks.frame_means import frame_means
 
 SQUARE = torch.tensor([[0.0, 0.0], [20.0, 0.0], [20.0, 10.0], [0.0, 10.0]])
 ALL = torch.ones(4, dtype=torch.bool)
@@ -28,23 +25,25 @@ ALL = torch.ones(4, dtype=torch.bool)
 
 def test_mpjpe_by_hand() -> None:
     predicted = SQUARE + torch.tensor([[3.0, 4.0], [0.0, 0.0], [0.0, 2.0], [100.0, 0.0]])
-    assert mpjpe(predicted, SQUARE, torch.tensor([True, True, True, False])) == pytest.approx(7 / 3)
+    assert frame_means(predicted, SQUARE, torch.tensor([True, True, True, False]))["mpjpe_px"] == pytest.approx(7 / 3)
 
 
 def test_pck_is_relative_to_the_visible_persons_longer_side() -> None:
     assert person_size(SQUARE, ALL) == 20
     assert person_size(SQUARE, torch.tensor([True, False, False, True])) == 10
     offsets = torch.tensor([[1.9, 0.0], [0.0, 2.1], [0.0, 3.9], [4.1, 0.0]])
-    assert pck(SQUARE + offsets, SQUARE, ALL, 0.1) == 0.25
-    assert pck(SQUARE + offsets, SQUARE, ALL, 0.2) == 0.75
+    assert frame_means(SQUARE + offsets, SQUARE, ALL)["pck@0.1"] == 0.25
+    assert frame_means(SQUARE + offsets, SQUARE, ALL)["pck@0.2"] == 0.75
 
 
 def test_frames_without_a_size_do_not_count_and_nothing_gives_nan() -> None:
     one = torch.tensor([True, False, False, False])
-    both = pck(torch.stack([SQUARE, SQUARE + 9]), torch.stack([SQUARE, SQUARE]), torch.stack([ALL, one]), 0.1)
+    both = frame_means(torch.stack([SQUARE, SQUARE + 9]), torch.stack([SQUARE, SQUARE]), torch.stack([ALL, one]))[
+        "pck@0.1"
+    ]
     assert both == 1.0
     nothing = torch.zeros(4, dtype=torch.bool)
-    assert all(math.isnan(v) for v in pose_metrics(SQUARE, SQUARE, nothing).values())
+    assert all(math.isnan(v) for v in frame_means(SQUARE, SQUARE, nothing).values())
 
 
 def test_hidden_joints_never_matter() -> None:
@@ -54,7 +53,7 @@ def test_hidden_joints_never_matter() -> None:
     visible = torch.rand(6, 13, generator=generator) < 0.7
     moved = torch.where(visible[..., None], predicted, predicted * 50 - 7)
     changed = torch.where(visible[..., None], target, target * -3)
-    assert pose_metrics(moved, changed, visible) == pytest.approx(pose_metrics(predicted, target, visible), rel=1e-5)
+    assert frame_means(moved, changed, visible) == pytest.approx(frame_means(predicted, target, visible), rel=1e-5)
 
 
 @settings(max_examples=30, deadline=None)
@@ -68,7 +67,7 @@ def test_procrustes_undoes_any_similarity(angle: float, scale: float, x: float, 
 def test_procrustes_does_not_mirror() -> None:
     lopsided = torch.tensor([[0.0, 0.0], [20.0, 0.0], [20.0, 10.0], [0.0, 30.0]])
     mirrored = lopsided * torch.tensor([-1.0, 1.0])
-    assert pa_mpjpe(mirrored, lopsided, ALL) > 2
+    assert frame_means(mirrored, lopsided, ALL)["pa_mpjpe_px"] > 2
 
 
 def test_procrustes_is_the_least_squares_optimum() -> None:
@@ -88,7 +87,8 @@ def test_procrustes_is_the_least_squares_optimum() -> None:
         turn = torch.tensor([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
         assert cost((aligned - centre) @ turn + centre) > cost(aligned)
     assert cost(aligned + 0.1) > cost(aligned)
-    assert pa_mpjpe(predicted[None], target[None], visible[None]) < mpjpe(predicted, target, visible)
+    means = frame_means(predicted, target, visible)
+    assert means["pa_mpjpe_px"] < means["mpjpe_px"]
 
 
 def test_a_collapsed_prediction_aligns_to_the_middle() -> None:
@@ -115,7 +115,7 @@ def test_procrustes_undoes_similarities_in_space_but_no_reflection(seed: int) ->
     visible = torch.ones(13, dtype=torch.bool)
     moved = 3 * target @ rotation(seed) + torch.tensor([1.0, -2.0, 7.0])
     torch.testing.assert_close(procrustes_align(moved, target, visible), target, atol=1e-4, rtol=0)
-    assert pa_mpjpe(moved * torch.tensor([1.0, 1.0, -1.0]), target, visible) > 0.05
+    assert frame_means(moved * torch.tensor([1.0, 1.0, -1.0]), target, visible)["pa_mpjpe_px"] > 0.05
 
 
 def test_hidden_joints_without_coordinates_leave_the_alignment_alone() -> None:

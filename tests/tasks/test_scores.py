@@ -9,9 +9,9 @@ from svf_edge.data.sample import Sample, stack_samples
 from svf_edge.data.skeleton import JOINT_NAMES
 from svf_edge.data.synthetic import SyntheticPoseDataset
 from svf_edge.model.config import model_config
-from svf_edge.tasks.pose_metrics import pose_metrics
 from svf_edge.tasks.registry import make_task
 from svf_edge.tasks.scores import compare, score
+from tests.tasks.frame_means import frame_means
 
 KINDS = ["a", "b", "a", "b", "b"]
 TASK = make_task(model_config("tiny"))
@@ -34,7 +34,7 @@ def test_parts_add_up(clips: Sample) -> None:
     predicted = clips["joints"] + noise
     predicted[..., 5, :] += 30
     scores = score(TASK, predicted, clips, range(5), KINDS)
-    expected = pose_metrics(predicted, clips["joints"], clips["visible"])
+    expected = frame_means(predicted, clips["joints"], clips["visible"])
     for name, value in expected.items():
         assert scores.overall[name].value == pytest.approx(value, abs=1e-4)
         low, high = scores.overall[name].low, scores.overall[name].high
@@ -42,7 +42,7 @@ def test_parts_add_up(clips: Sample) -> None:
     worst = max(JOINT_NAMES, key=lambda joint: scores.per_part["mpjpe_px"][joint] or 0)
     assert worst == JOINT_NAMES[5]
     part = torch.tensor([kind == "b" for kind in KINDS])
-    alone = pose_metrics(predicted[part], clips["joints"][part], clips["visible"][part])
+    alone = frame_means(predicted[part], clips["joints"][part], clips["visible"][part])
     assert scores.per_kind["b"]["mpjpe_px"].value == pytest.approx(alone["mpjpe_px"], abs=1e-4)
     assert scores.per_kind.keys() == {"a", "b"}
 
@@ -68,7 +68,7 @@ def test_baselines_scale_with_the_frame_and_look_at_no_pixel(clips: Sample) -> N
         assert torch.equal(guess, guesses[name])
     # Told the box, a guess cannot be far off: closer than one that is not.
     errors = [
-        pose_metrics(guess, clips["joints"], clips["visible"])["mpjpe_px"]
+        frame_means(guess, clips["joints"], clips["visible"])["mpjpe_px"]
         for guess in (guesses["mean pose in the labelled box"], placed)
     ]
     assert errors[0] < errors[1]
