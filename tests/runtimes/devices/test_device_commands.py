@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import sys
 import threading
 import time
 from pathlib import Path
@@ -16,13 +17,14 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from svf_edge.errors import BadFile, ContractMismatch, MissingLibrary, UnsupportedInput
-from svf_edge.export.bundle import Bundle
+from svf_edge.export.bundle import Bundle, host_platform
 from svf_edge.export.bundle.manifest import MANIFEST
 from svf_edge.export.libraries import find_native
 from svf_edge.runtimes import commands
 from svf_edge.runtimes.devices.card import DeviceCard, retention
 from svf_edge.runtimes.devices.commands import devices
 from svf_edge.runtimes.devices.examine import Task
+from svf_edge.runtimes.devices.runner import program_for
 from svf_edge.runtimes.devices.store import FOLDER
 from svf_edge.runtimes.devices.tables import card_tables
 from tests.runtimes.bundles import edit_initializer, forge, needs_library, rewrite, shipped_packed
@@ -304,6 +306,25 @@ def test_options_that_a_device_cannot_heed(bundle: Bundle, cli: Cli, tmp_path: P
         Task("bench", ("executorch packed",), sustained=59)
     with pytest.raises(UnsupportedInput, match="add --runtime"):
         Task("bench", sustained=60)
+
+
+@needs_runner()
+def test_a_sustained_run_fills_both_windows(bundle: Bundle, cli: Cli, tmp_path: Path) -> None:
+    """On a device where a minute of its clock holds less than a minute of runs."""
+    paced = Path(__file__).parent / "paced_runner.py"
+    script = f'#!/bin/sh\nexec {sys.executable} {paced} {find_native("svf-run")} "$@"\n'
+    program = program_for(bundle, host_platform(), "this machine")
+    made = forge(bundle, tmp_path / "b", program, lambda path: path.write_text(script))
+    here = [(Target("local", None, None), tmp_path / "there")]
+    text = cli("bench", made, here, "--runtime", "onnxruntime portable", "--sustained", "60")
+    (card,) = cli.stored()
+    (found,) = card.retention
+    assert (found.runtime, found.first, found.last) == (
+        "onnxruntime portable",
+        pytest.approx(500, abs=0.1),
+        pytest.approx(500, abs=0.1),
+    )
+    assert "500.0 runs a second in the last 30 s, 500.0 in the first: 100% kept" in text
 
 
 def test_retention_compares_the_ends_of_a_run() -> None:
