@@ -89,7 +89,7 @@ class Runtime(ABC):
         """Import what `open` needs, so that importing and loading can be told apart."""
 
     def verify(self, bundle: Bundle) -> None:  # noqa: B027 (most runtimes have no such file)
-        """Check what else the bundle holds for this runtime, while a session is open. Raises `SvfError`."""
+        """Check what else the bundle holds for this runtime. Raises `SvfError`."""
 
     def conditions(self, bundle: Bundle) -> dict[str, str]:
         """Versions and kernel sets that belong beside a measurement; called after `open`."""

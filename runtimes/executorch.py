@@ -24,7 +24,9 @@ from svf_edge.export.executorch import METHOD
 from svf_edge.export.libraries import find_library
 from svf_edge.files import sha256
 
-BUNDLED_PROGRAM = b"BP08"  # the file identifier behind a flatbuffer's first offset
+# File identifiers, behind a flatbuffer's first offset.
+PROGRAM = re.compile(rb"ET\d\d")
+BUNDLED_PROGRAM = b"BP08"
 
 
 class ExecuTorchSession:
@@ -164,6 +166,9 @@ def _operators_of_ours(path: Path) -> set[str]:
     """Names `svf::...` in a program file, looked for before loading: the runtime only logs what it lacks."""
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            # ExecuTorch logs an identifier that it does not know, and its binding ends the process if that is no UTF-8.
+            if not PROGRAM.match(data, 4):
+                raise BadFile(f"{path}: is no program of ExecuTorch; export the program again")
             return {name.decode() for name in re.findall(rb"svf::\w+", data)}
     except (OSError, ValueError) as error:  # an empty file cannot be mapped
         raise BadFile(f"{path}: cannot be read ({error}); export the program again") from error

@@ -21,6 +21,8 @@ from svf_edge.runtimes.base import (
     named_results,
 )
 from svf_edge.runtimes.core import check_core, kernel_set
+from svf_edge.runtimes.executorch_check import Checked
+from svf_edge.runtimes.process import ChildEnded, Worker
 from svf_edge.runtimes.stream import StreamSession
 
 if TYPE_CHECKING:
@@ -96,12 +98,20 @@ class ExecuTorch(Runtime):
         importlib.import_module("executorch.extension.pybindings._C")
 
     def verify(self, bundle: Bundle) -> None:
-        """The program that carries the golden clips itself, where the bundle has one, passes ExecuTorch's own check."""
-        from svf_edge.runtimes.executorch import verify_bundled_program
+        """The program that carries the golden clips itself, where the bundle has one, passes ExecuTorch's own check.
 
+        In a process of its own: ExecuTorch reads such a file unverified.
+        """
         bundled = bundle.artefact("executorch", self._dialect).bundled
-        if bundled is not None:
-            verify_bundled_program(bundle.path(bundled), len(bundle.manifest.golden))
+        if bundled is None:
+            return
+        with Worker(["svf_edge.runtimes.executorch_check", str(bundle.folder), self._dialect], {}, "checking") as child:
+            try:
+                child.read(Checked)
+            except ChildEnded as error:
+                raise BadFile(
+                    f"{bundle.path(bundled)}: ExecuTorch cannot check it ({error}); export the bundle again"
+                ) from error
 
     def conditions(self, bundle: Bundle) -> dict[str, str]:
         """Version of ExecuTorch, and the kernel set of our library."""

@@ -7,16 +7,12 @@ graph is loaded, and one for every request `{"runs": n, "seconds": s}` on standa
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
-from typing import BinaryIO
 
-from pydantic import BaseModel
-
-from svf_edge.errors import SvfError
 from svf_edge.runtimes.base import Clip, Result, Session
 from svf_edge.runtimes.machine import frequency_mhz, peak_memory, resident_memory
+from svf_edge.runtimes.process import replies
 
 
 class Loaded(Result):
@@ -42,24 +38,12 @@ class Round(Result):
 def main(arguments: list[str]) -> None:
     """Serve requests until standard input ends."""
     folder, name, clip, threads, warm_up = arguments
-    # Native code may print; the channel to the parent must carry nothing but replies.
-    channel = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    try:
+    with replies() as reply:
         session, frames, loaded = load(folder, name, clip, int(threads))
-    except SvfError as error:
-        channel.write(json.dumps({"error": str(error)}).encode() + b"\n")
-        channel.close()
-        return
-    _reply(channel, loaded)
-    for line in sys.stdin:
-        request = json.loads(line)
-        _reply(channel, measure(session, frames, request["runs"], request["seconds"], int(warm_up)))
-
-
-def _reply(channel: BinaryIO, reply: BaseModel) -> None:
-    channel.write(reply.model_dump_json().encode() + b"\n")
-    channel.flush()
+        reply(loaded)
+        for line in sys.stdin:
+            request = json.loads(line)
+            reply(measure(session, frames, request["runs"], request["seconds"], int(warm_up)))
 
 
 def load(folder: str, name: str, clip: str, threads: int) -> tuple[Session, Clip, Loaded]:

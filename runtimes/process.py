@@ -8,7 +8,8 @@ import select
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -21,13 +22,19 @@ Reply = TypeVar("Reply", bound=BaseModel)
 _PATIENCE = 120.0
 
 
+class ChildEnded(SvfError):
+    """A child process died, or fell silent, where a reply was due."""
+
+
 class Worker:
     """Runs `python -m command...`; ends it when the block ends.
 
-    The child's standard error goes to a file, so that a crash can be told with the last line it wrote.
+    The child's standard error goes to a file, so that a crash can be told with the last line it wrote. `does` is what
+    the child is for, as an error calls it: "measuring", "checking".
     """
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], does: str = "measuring") -> None:
+        self._does = does
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed in __exit__)
         self._buffer = b""
         self._process = subprocess.Popen(
@@ -39,16 +46,19 @@ class Worker:
         )
 
     def send(self, request: Mapping[str, Any]) -> None:
-        """Send one request. Raises `SvfError` when the process is gone."""
+        """Send one request. Raises `ChildEnded` when the process is gone."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
             self._process.stdin.flush()
         except BrokenPipeError as error:
-            raise SvfError(self._epitaph()) from error
+            raise ChildEnded(self._epitaph()) from error
 
     def read(self, reply: type[Reply], patience: float = 0.0) -> Reply:
-        """Read one reply. Raises `SvfError` with the child's own message, or how it died, or that it took too long."""
+        """Read one reply.
+
+        Raises `SvfError` with the child's own message, `ChildEnded` with how it died or that it took too long.
+        """
         data = json.loads(self._line(_PATIENCE + patience))
         if "error" in data:
             raise SvfError(data["error"])
@@ -59,10 +69,10 @@ class Worker:
         descriptor = self._process.stdout.fileno()
         while b"\n" not in self._buffer:
             if not select.select([descriptor], [], [], patience)[0]:
-                raise SvfError(f"the measuring process gave no answer for {patience:.0f} s")
+                raise ChildEnded(f"the {self._does} process gave no answer for {patience:.0f} s")
             part = os.read(descriptor, 1 << 16)
             if not part:
-                raise SvfError(self._epitaph())
+                raise ChildEnded(self._epitaph())
             self._buffer += part
         line, _, self._buffer = self._buffer.partition(b"\n")
         return line
@@ -72,7 +82,7 @@ class Worker:
         self._log.seek(0)
         lines = self._log.read().decode(errors="replace").strip().splitlines()
         how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        return f"the measuring process {how}" + (f": {lines[-1]}" if lines else "")
+        return f"the {self._does} process {how}" + (f": {lines[-1]}" if lines else "")
 
     def __enter__(self) -> Self:
         return self
@@ -83,3 +93,22 @@ class Worker:
         self._process.kill()
         self._process.communicate()
         self._log.close()
+
+
+@contextmanager
+def replies() -> Iterator[Callable[[BaseModel], None]]:
+    """In the child: yields the function that sends a reply. An `SvfError` in the block is sent instead of the next one.
+
+    Native code may print; the channel to the parent carries nothing but replies.
+    """
+    with os.fdopen(os.dup(1), "wb") as channel:
+        os.dup2(2, 1)
+
+        def send(line: str) -> None:
+            channel.write(line.encode() + b"\n")
+            channel.flush()
+
+        try:
+            yield lambda reply: send(reply.model_dump_json())
+        except SvfError as error:
+            send(json.dumps({"error": str(error)}))
