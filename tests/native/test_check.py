@@ -1,6 +1,6 @@
 """The C API on random shapes (`check/check.cpp`): every kernel set against the reference set, byte by byte.
 
-Native, as other processors under qemu-user, and with sanitizers.
+The built library on this machine and as other processors under qemu-user, and builds with sanitizers.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from pathlib import Path
 import pytest
 
 from svf_edge.export import ops
+from tests.native.kits import SYSROOT, arm_kit
 from tests.once import once
 
 SOURCE = Path(__file__).parent / "check"
 TOOLCHAIN = Path(__file__).parents[2] / "runtimes/native/toolchains/aarch64-linux-gnu.cmake"
-LIBRARIES_OF_ARM = "/usr/aarch64-linux-gnu"
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 on_x86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="this machine is no x86-64")
 Build = Callable[..., Path]
+HERE = f"-DSVF_CORE={ops.find_library('svf_core')}"
 
 
 def needs(*programs: str) -> pytest.MarkDecorator:
@@ -61,22 +62,21 @@ def check(command: list[str], sets: list[str]) -> None:
 
 
 def test_every_kernel_set_of_this_machine(build: Build) -> None:
-    check([str(build()), "100"], ops.available_isas()[1:])
+    check([str(build(HERE)), "100"], ops.available_isas()[1:])
 
 
 @on_x86
 @needs("qemu-x86_64")
 def test_avx2_without_avx512(build: Build) -> None:
-    check(["qemu-x86_64", "-cpu", "Haswell", str(build()), "8"], ["portable", "avx2"])
+    check(["qemu-x86_64", "-cpu", "Haswell", str(build(HERE)), "8"], ["portable", "avx2"])
 
 
 @on_x86
 @needs("qemu-x86_64")
 def test_x86_without_avx(build: Build) -> None:
-    check(["qemu-x86_64", "-cpu", "Nehalem", str(build()), "8"], ["portable"])
+    check(["qemu-x86_64", "-cpu", "Nehalem", str(build(HERE)), "8"], ["portable"])
 
 
-@needs("aarch64-linux-gnu-g++", "qemu-aarch64")
 @pytest.mark.parametrize(
     ("processor", "sets"),
     [
@@ -85,9 +85,10 @@ def test_x86_without_avx(build: Build) -> None:
         ("max", ["portable", "neon", "neon-dotprod", "neon-i8mm"]),
     ],
 )
-def test_arm(build: Build, processor: str, sets: list[str]) -> None:
-    program = build(f"-DCMAKE_TOOLCHAIN_FILE={TOOLCHAIN}")
-    check(["qemu-aarch64", "-L", LIBRARIES_OF_ARM, "-cpu", processor, str(program), "8"], sets)
+def test_arm(build: Build, tmp_path_factory: pytest.TempPathFactory, processor: str, sets: list[str]) -> None:
+    library = arm_kit(tmp_path_factory) / "libsvf_core.so"
+    program = build(f"-DCMAKE_TOOLCHAIN_FILE={TOOLCHAIN}", f"-DSVF_CORE={library}")
+    check(["qemu-aarch64", "-L", str(SYSROOT), "-cpu", processor, str(program), "8"], sets)
 
 
 @pytest.mark.parametrize("sanitizers", ["address,undefined", "thread"])

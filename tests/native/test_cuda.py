@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from svf_edge.packing import pack_spikes
 from svf_edge.program import run
 from svf_edge.runtimes.torch_cuda import CudaGraph, CudaSession
 from tests.native.examples import VARIANTS, call, example
+from tests.once import once
 from tests.programs import assert_not_silent, noise_clip, random_program
 
 SOURCE = Path(__file__).parent / "cuda"
@@ -31,17 +33,15 @@ Build = Callable[..., Path]
 @pytest.fixture(scope="module")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
     """Configures and builds the kernels on the shim with some options; the same options give the same folder."""
-    built: dict[tuple[str, ...], Path] = {}
 
     def make(*options: str) -> Path:
-        if options not in built:
-            folder = tmp_path_factory.mktemp("shim")
+        def configure_and_build(folder: Path) -> None:
             configure = ["cmake", "-S", str(SOURCE), "-B", str(folder), *options]
             for command in (configure, ["cmake", "--build", str(folder), "--parallel", "2"]):
                 done = subprocess.run(command, capture_output=True, text=True, check=False)
                 assert done.returncode == 0, done.stdout + done.stderr
-            built[options] = folder
-        return built[options]
+
+        return once(tmp_path_factory, re.sub(r"\W+", "-", f"shim {' '.join(options)}"), configure_and_build)
 
     return make
 

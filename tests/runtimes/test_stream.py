@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,11 @@ from svf_edge.errors import UnsupportedInput
 from svf_edge.export.bundle import Bundle, write_bundle
 from svf_edge.export.executorch import export_executorch
 from svf_edge.export.torch_graph import TorchDialect, build_module
-from svf_edge.packing import pack_spikes
+from svf_edge.packing import Words, pack_spikes
 from svf_edge.program import Program, run
-from svf_edge.program.interpret import State, Trace
+from svf_edge.program.interpret import State
 from svf_edge.program.ir import Mode
-from svf_edge.runtimes.base import Clip, RunResult
+from svf_edge.runtimes.base import Clip
 from svf_edge.runtimes.executorch import ExecuTorchSession
 from svf_edge.runtimes.parity import run_parity
 from svf_edge.runtimes.registry import find_runtime
@@ -69,19 +70,37 @@ def open_stream(bundle: Bundle, runtime: str) -> StreamSession:
     return session
 
 
-def expect(session: StreamSession, result: RunResult, program: Program, frames: Clip, state: State) -> None:
-    """The reference's next piece of the stream, from `state`, equals `result`, and then the states are equal."""
-    trace = run(program.for_steps(len(frames)), frames, state=state)
-    assert result.outputs.keys() == trace.outputs.keys() and result.spikes.keys() == trace.spikes.keys()
-    for name, values in trace.outputs.items():
-        np.testing.assert_array_equal(result.outputs[name], values)
-    for lif in program.lifs:
-        np.testing.assert_array_equal(result.spikes[lif.name], pack_spikes(trace.spikes[lif.name], lif.levels))
-    expected = {**state.membranes, **state.summaries}
-    found = session.state()
-    assert found.keys() == expected.keys()
-    for name, values in expected.items():
-        np.testing.assert_array_equal(found[name], values, err_msg=name)
+@dataclass(frozen=True)
+class Step:
+    """What a frame must leave: outputs, the words of every LIF, and every tensor of the state by node."""
+
+    outputs: Mapping[str, NDArray[np.int32]]
+    words: Mapping[str, Words]
+    state: Mapping[str, NDArray[np.int64]]
+
+
+def steps_of(program: Program, frames: Clip) -> list[Step]:
+    """The reference, step by step through a stream of its own."""
+    one, state = program.for_steps(1), State()
+    steps: list[Step] = []
+    for t in range(len(frames)):
+        trace = run(one, frames[t : t + 1], state=state)
+        words = {lif.name: pack_spikes(trace.spikes[lif.name], lif.levels) for lif in program.lifs}
+        steps.append(Step(trace.outputs, words, {**state.membranes, **state.summaries}))
+    return steps
+
+
+def expect(session: StreamSession, frame: Clip, step: Step) -> None:
+    """The next frame leaves what `step` says, and then the states are equal."""
+    result = session.step(frame)
+    for found, expected in (
+        (result.outputs, step.outputs),
+        (result.spikes, step.words),
+        (session.state(), step.state),
+    ):
+        assert found.keys() == expected.keys()
+        for name, values in expected.items():
+            np.testing.assert_array_equal(found[name], values, err_msg=name)
 
 
 def test_parity_of_a_stream_bundle(bundle: Bundle, program: Program) -> None:
@@ -101,41 +120,43 @@ def test_a_device_without_python_runs_it(bundle: Bundle) -> None:
 
 
 @pytest.fixture(scope="module")
-def stretches(program: Program) -> list[tuple[Clip, Trace]]:
-    """300 frames in three streams, and what the causal clip of each gives as a whole."""
+def stretches(program: Program) -> list[tuple[Clip, list[Step]]]:
+    """300 frames in three streams, and what every one of them must leave."""
     frames = noise_clip((300, *program.frames.shape[1:]), 2)
     clips = [frames[begin:end] for begin, end in ((0, 7), (7, 120), (120, 300))]
-    traces = [run(program.for_steps(len(clip)), clip) for clip in clips]
-    assert_not_silent(traces[1].spikes)
-    return list(zip(clips, traces, strict=True))
+    return [(clip, steps_of(program, clip)) for clip in clips]
+
+
+def test_steps_of_the_reference_are_its_clip(program: Program, stretches: list[tuple[Clip, list[Step]]]) -> None:
+    for frames, steps in stretches:
+        clip = run(program.for_steps(len(frames)), frames)
+        assert_not_silent(clip.spikes)
+        for name, values in clip.outputs.items():
+            np.testing.assert_array_equal(np.concatenate([step.outputs[name] for step in steps]), values)
+        for lif in program.lifs:
+            found = np.concatenate([step.words[lif.name] for step in steps], axis=1)
+            np.testing.assert_array_equal(found, pack_spikes(clip.spikes[lif.name], lif.levels))
 
 
 @pytest.mark.parametrize("runtime", ["reference", *RUNTIMES, "torch packed", "torch portable"])
 def test_three_hundred_frames_over_resets(
-    bundle: Bundle, program: Program, stretches: list[tuple[Clip, Trace]], runtime: str
+    bundle: Bundle, stretches: list[tuple[Clip, list[Step]]], runtime: str
 ) -> None:
-    levels = {lif.name: lif.levels for lif in program.lifs}
     with open_stream(bundle, runtime) as session:
-        for frames, clip in stretches:
+        for frames, steps in stretches:
             session.reset()
-            state = State()
-            for t in range(len(frames)):
-                result = session.step(frames[t : t + 1])
-                expect(session, result, program, frames[t : t + 1], state)
-                for name, values in clip.outputs.items():
-                    np.testing.assert_array_equal(result.outputs[name], values[t : t + 1])
-                for name, spikes in clip.spikes.items():
-                    np.testing.assert_array_equal(result.spikes[name], pack_spikes(spikes[t : t + 1], levels[name]))
+            for t, step in enumerate(steps):
+                expect(session, frames[t : t + 1], step)
 
 
 @pytest.mark.parametrize("runtime", ["reference", *RUNTIMES, "torch packed", "torch portable"])
 def test_interleaved_streams_never_touch(bundle: Bundle, program: Program, runtime: str) -> None:
     streams = [noise_clip((9, *program.frames.shape[1:]), seed) for seed in (3, 4)]
-    states = (State(), State())
+    expected = [steps_of(program, frames) for frames in streams]
     with open_stream(bundle, runtime) as first, open_stream(bundle, runtime) as second:
         for t in range(9):
-            for session, frames, state in zip((first, second), streams, states, strict=True):
-                expect(session, session.step(frames[t : t + 1]), program, frames[t : t + 1], state)
+            for session, frames, steps in zip((first, second), streams, expected, strict=True):
+                expect(session, frames[t : t + 1], steps[t])
 
 
 def test_a_window_of_64_frames_beyond_float32(tmp_path: Path) -> None:
@@ -150,21 +171,21 @@ def test_a_window_of_64_frames_beyond_float32(tmp_path: Path) -> None:
     pte = ExecuTorchSession(tmp_path / "p.pte")
     sessions = [open_stream(bundle, runtime) for runtime in (*RUNTIMES[:3], "torch packed", "torch portable")]
     sessions.append(StreamSession(program, lambda inputs: pte.run(*inputs.values()), close=pte.close))
+    steps = steps_of(program, frames)
     for session in sessions:
         with session:
-            state = State()
-            for t in range(len(frames)):
-                expect(session, session.step(frames[t : t + 1]), program, frames[t : t + 1], state)
+            for t, step in enumerate(steps):
+                expect(session, frames[t : t + 1], step)
 
 
 def test_wrong_frames_leave_the_stream_as_it_was(bundle: Bundle, program: Program) -> None:
     frames = noise_clip(program)
     with open_stream(bundle, RUNTIMES[0]) as session:
-        state = State()
-        expect(session, session.step(frames[:1]), program, frames[:1], state)
+        first, second = steps_of(program, frames[:2])
+        expect(session, frames[:1], first)
         with pytest.raises(UnsupportedInput, match=r"uint8 \[2, 3, 13, 10\].*takes uint8 \[1, 3, 13, 10\]"):
             session.step(frames[:2])
-        expect(session, session.step(frames[1:2]), program, frames[1:2], state)
+        expect(session, frames[1:2], second)
 
 
 def test_spatial_attention_remembers_membranes_alone(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,15 +18,12 @@ from svf_edge.errors import BadFile, SvfError
 from svf_edge.export.bundle import Bundle
 from svf_edge.export.bundle.native import native_files
 from svf_edge.runtimes.runner_schema import ExitCode, RunnerBench, RunnerInfo, RunnerParity
+from tests.native.kits import SYSROOT, arm_kit
 from tests.native.runner.support import edit
-from tests.once import once
 from tests.runtimes.bundles import shipped_packed, with_native
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
-ROOT = Path(__file__).parents[3]
-SYSROOT = Path("/usr/aarch64-linux-gnu")
-TOOLS = ("aarch64-linux-gnu-g++", "qemu-aarch64", "cmake", "ninja")
 # onnxruntime asks here which core it runs on, and qemu 7.2 shows it the x86 file of the host.
 CPUINFO = """processor\t: 0
 BogoMIPS\t: 100.00
@@ -44,20 +40,8 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture(scope="module")
 def kit(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The files for linux-aarch64. The build folder is the checkout's, so that what was compiled stays compiled."""
-    here = Path(sys.executable).parent  # cmake and ninja come with the environment, which need not be on the path
-    path = os.pathsep.join([str(here), os.environ["PATH"]])
-    missing = [tool for tool in TOOLS if shutil.which(tool, path=path) is None]
-    if missing or not SYSROOT.is_dir():
-        pytest.skip(f"needs {', '.join(missing or [str(SYSROOT)])} (apt: g++-aarch64-linux-gnu qemu-user)")
-    pytest.importorskip("executorch")
-
-    def make(output: Path) -> None:
-        command = [sys.executable, str(ROOT / "tools" / "device_kit.py"), "linux-aarch64", "--output", str(output)]
-        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PATH": path})
-        assert done.returncode == 0, done.stderr[-2000:]
-
-    return once(tmp_path_factory, "kits", make) / "linux-aarch64"
+    """The files for linux-aarch64."""
+    return arm_kit(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,17 @@ from svf_edge.export.bundle import Bundle, write_bundle
 from svf_edge.program import load_program
 from svf_edge.runtimes.tracking import PoseTracker
 from svf_edge.shipped import PROGRAM
+from tests.once import once
 
 
 @pytest.fixture(scope="session")
 def shipped(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The shipped model for ONNX Runtime."""
-    return write_bundle(load_program(PROGRAM), tmp_path_factory.mktemp("shipped") / "bundle", {}, targets=("onnx",))
+
+    def make(folder: Path) -> None:
+        write_bundle(load_program(PROGRAM), folder, {}, targets=("onnx",))
+
+    return Bundle.open(once(tmp_path_factory, "tracked", make))
 
 
 @pytest.fixture
