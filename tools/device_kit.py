@@ -10,6 +10,7 @@ below build/. Needs cmake and ninja, and for linux-aarch64 Debian's g++-aarch64-
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import shutil
 import subprocess
@@ -83,6 +84,8 @@ def main() -> None:
     parser.add_argument("--without-onnxruntime", action="store_true", help="ExecuTorch alone (29 MB less)")
     parser.add_argument("--without-xnnpack", action="store_true", help="no portable ExecuTorch programs (3 MB less)")
     arguments = parser.parse_args()
+    # cmake and ninja come with the environment, which need not be activated; the system's cmake may be too old.
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     options = [f"-DSVF_RUNNER_ORT={'OFF' if arguments.without_onnxruntime else 'ON'}"]
     parts = ["kernels_optimized", *([] if arguments.without_xnnpack else ["backend_xnnpack"])]
     options.append(f"-DSVF_KIT_EXECUTORCH={';'.join(parts)}")
