@@ -59,7 +59,8 @@ class TrainConfig(_Frozen):
     float_phase: Phase
     qat_phase: Phase
     initial: Path | None = None
-    """A float checkpoint of the same layers, whose weights the run starts from."""
+    """A float checkpoint of the same layers, whose weights the run starts from; with another head, a backbone to train
+    a new head on."""
     data: DataSource = SyntheticSource()
     """Where training clips come from (`svf_edge.data.source`)."""
     val_data: DataSource | None = None

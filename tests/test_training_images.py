@@ -10,12 +10,13 @@ import torch
 
 from svf_edge.errors import BadFile
 from svf_edge.model.config import model_config
-from svf_edge.model_store import load_model
+from svf_edge.model_store import load_model, save_model
 from svf_edge.quant import is_quantised
-from svf_edge.training import TaskTraining, train
+from svf_edge.training import TaskTraining, start_model, train
 from svf_edge.training.clips import NewClips
 from svf_edge.training.run import stages
 from svf_edge.training_config import Phase, PhaseName, TrainConfig, load_train_config
+from tests.models import float_model
 
 CONFIG = """
 name: images
@@ -148,3 +149,17 @@ def test_a_run_starts_from_a_float_checkpoint(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(BadFile, match=r"float\.safetensors: its layers are not those of images"):
         train(foreign, tmp_path / "third")
     assert not (tmp_path / "third").exists()
+
+
+def test_a_backbone_gets_another_head(tmp_path: Path) -> None:
+    config = configuration(tmp_path)
+    save_model(float_model(config.model, seed=5), tmp_path / "pose.safetensors", {})
+    lent = load_model(tmp_path / "pose.safetensors")[0].backbone.state_dict()
+    changes = (f"initial={tmp_path / 'pose.safetensors'}", "model.head={kind: segmentation, classes: 7}")
+    model = start_model(configuration(tmp_path, *changes))
+    assert model.backbone.state_dict().keys() == lent.keys()
+    assert all(torch.equal(tensor, lent[name]) for name, tensor in model.backbone.state_dict().items())
+    untrained = start_model(configuration(tmp_path, changes[1])).head.state_dict()
+    assert all(torch.equal(tensor, untrained[name]) for name, tensor in model.head.state_dict().items())
+    with pytest.raises(BadFile, match=r"pose\.safetensors: its layers are not those of images"):
+        start_model(configuration(tmp_path, *changes, "model.mlp_ratio=3"))

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from svf_edge.contract import INT8_MAX
 from svf_edge.model.blocks import make_lif
 from svf_edge.model.config import ClassificationHead, ModelConfig, Pose3dHead, PoseHead, SegmentationHead
 from svf_edge.model.layers import ConvNorm
@@ -44,8 +45,8 @@ class SpatialMean(nn.Module):
         self.channels = channels
         self.exponent = math.ceil(math.log2(size[0] * size[1]))
         self.correction = 2.0**self.exponent / (size[0] * size[1])
-        # The int8 result reaches at most `levels`; its unit is as fine as the sum or as 127 allows.
-        self.out_exponent = min(self.exponent, 6 - math.ceil(math.log2(levels)))
+        # The int8 result reaches at most `levels`; its unit is as fine as the sum or as int8 allows.
+        self.out_exponent = min(self.exponent, (INT8_MAX // levels).bit_length() - 1)
         self.quantised = False
 
     def forward(self, spikes: Tensor) -> Tensor:
@@ -78,18 +79,23 @@ class SpatialSum(nn.Module):
 
 
 class Classification(nn.Module):
-    """Class scores `[T, B, classes]` of every frame; average them over T."""
+    """Class scores `[T, B, classes]` of every frame; average them over T.
+
+    A mean of spikes over space hardly differs from clip to clip, so BatchNorm sets the spread of the scores; the
+    authors' head, which reads single spikes, has none.
+    """
 
     def __init__(self, config: ModelConfig, head: ClassificationHead) -> None:
         super().__init__()
         self.pool: SpatialMean | SpatialSum
-        if head.pool == "membrane":
+        membrane = head.pool == "membrane"
+        if membrane:
             self.pool = SpatialSum(config.feature_size)
             self.lif = make_lif(config, self.pool.area)  # of a sum, where the authors have 1 of a mean
         else:
             self.lif = make_lif(config)
             self.pool = SpatialMean(config.feature_size, config.embed[3], config.levels)
-        self.score = ConvNorm(config.embed[3], head.classes, bias=True, norms=0)
+        self.score = ConvNorm(config.embed[3], head.classes, bias=membrane, norms=0 if membrane else 1)
 
     @torch.no_grad()
     def start_from(self, frequency: Tensor) -> None:
@@ -129,8 +135,9 @@ class Segmentation(nn.Module):
 def _start(read: ConvNorm, frequency: Tensor, repeats: int = 1) -> None:
     """Biases at the log-probabilities of counts `[..., K]`, each for `repeats` channels."""
     score = ((frequency + 1) / (frequency + 1).sum(-1, keepdim=True)).log()
-    assert read.conv.bias is not None
-    read.conv.bias.copy_((score - score.mean(-1, keepdim=True)).flatten().repeat_interleave(repeats))
+    bias = read.norms[-1].bias if read.norms else read.conv.bias
+    assert isinstance(bias, Tensor)
+    bias.copy_((score - score.mean(-1, keepdim=True)).flatten().repeat_interleave(repeats))
 
 
 TaskHead = Pose | Classification | Segmentation

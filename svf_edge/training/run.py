@@ -181,14 +181,18 @@ def train(config: TrainConfig, folder: str | Path) -> Path:
 def start_model(config: TrainConfig) -> SpikeVideoFormer:
     """The model a run starts from: with the weights of `initial`, or untrained.
 
-    An untrained one is seeded, its head at the marginal distribution of the labels, every layer firing. Raises
+    An untrained one is seeded, its head at the marginal distribution of the labels, every layer firing. Where `initial`
+    has another head (of another task, or for other classes), its backbone is taken and the head is untrained. Raises
     `BadFile` for a checkpoint of other layers.
     """
     if config.initial is None:
         return first_model(config, first_clips(config))
-    model, (source, _) = SpikeVideoFormer(config.model), load_model(config.initial)
+    source, _ = load_model(config.initial)
+    same_head = source.config.head == config.model.head
+    model = SpikeVideoFormer(config.model) if same_head else first_model(config, first_clips(config))
+    part, weights = (model, source) if same_head else (model.backbone, source.backbone)
     try:
-        model.load_state_dict(source.state_dict())
+        part.load_state_dict(weights.state_dict())
     except RuntimeError as error:
         raise BadFile(
             f"{config.initial}: its layers are not those of {config.name}; give a float checkpoint (float.safetensors) "

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from svf_edge.errors import MissingLibrary
 from svf_edge.export.bundle import Bundle, Manifest, write_bundle
 from svf_edge.export.bundle.manifest import MANIFEST, FileEntry
+from svf_edge.export.executorch import export_executorch
 from svf_edge.export.golden import golden_clips
 from svf_edge.export.ops import find_library
+from svf_edge.export.torch_graph import TorchDialect
 from svf_edge.files import sha256
-from svf_edge.program import Lif, Program, load_program
+from svf_edge.program import Lif, Program, load_program, run
+from svf_edge.runtimes.executorch_harness import ExecuTorchHarness
+from svf_edge.runtimes.parity import compare, run_parity
 from svf_edge.shipped import CHECKPOINT, CLIP
 from tests.once import once
-from tests.programs import noise_clip, random_program
+from tests.programs import assert_not_silent, noise_clip, random_program
+
+ONNX = ("reference", "onnxruntime packed", "onnxruntime packed, no library", "onnxruntime portable")
 
 
 def needs_library(name: str) -> pytest.MarkDecorator:
@@ -55,6 +62,27 @@ def shipped_packed(factory: pytest.TempPathFactory) -> Bundle:
         write_bundle(program, folder, clips, targets=("onnx", "executorch"), dialects=("packed",), typical=True)
 
     return Bundle.open(once(factory, "shipped-packed", make))
+
+
+def assert_on_onnxruntime(program: Program, clips: Mapping[str, NDArray[np.uint8]], folder: Path) -> Bundle:
+    """Export `program` into a bundle at `folder` and compare spikes and outputs on `clips`, in both dialects."""
+    bundle = write_bundle(program, folder, clips, targets=("onnx",))
+    report = run_parity(bundle, clips, ONNX)
+    assert report, "\n".join(map(str, report.runtimes))
+    assert [entry.verdict for entry in report.runtimes] == ["equal"] * len(ONNX)
+    return bundle
+
+
+def assert_on_executorch(program: Program, clip: NDArray[np.uint8], dialect: TorchDialect, folder: Path) -> None:
+    """Compare the tapped program alone, spikes and outputs: exporting is what takes long."""
+    trace = run(program, clip)
+    assert_not_silent(trace.spikes)
+    path = folder / f"{dialect}.pte"
+    export_executorch(program, dialect, path, taps=True)
+    library = find_library("svf_executorch") if dialect == "packed" else None
+    with ExecuTorchHarness(path, program, threads=1, library=library) as session:
+        found = compare(program, clip, trace, session.run(clip))
+    assert found, f"{dialect}: {found.first}"
 
 
 def with_native(bundle: Bundle, folder: Path, kit: Path) -> Bundle:

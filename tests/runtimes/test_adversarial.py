@@ -5,30 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from svf_edge.export.bundle import Bundle, write_bundle
-from svf_edge.export.executorch import export_executorch
+from svf_edge.export.bundle import Bundle
 from svf_edge.export.onnx import export_onnx
-from svf_edge.export.ops import find_library
 from svf_edge.export.torch_graph import TorchDialect
-from svf_edge.model.config import ModelConfig, model_config, parse_config
-from svf_edge.program import Conv, Program, run, save_program
+from svf_edge.model.config import ModelConfig, parse_config
+from svf_edge.program import Conv, run, save_program
 from svf_edge.program.freeze import freeze
 from svf_edge.runtimes.clips import GENERATORS
-from svf_edge.runtimes.executorch_harness import ExecuTorchHarness
-from svf_edge.runtimes.parity import compare, run_parity
 from tests.models import quantised_model, random_clips
 from tests.programs import assert_not_silent, noise_clip, random_program
-from tests.runtimes.bundles import needs_library
+from tests.runtimes.bundles import assert_on_executorch, assert_on_onnxruntime, needs_library
 
 pytestmark = [needs_library("svf_ort"), needs_library("svf_executorch")]
-
-ONNX = ("reference", "onnxruntime packed", "onnxruntime packed, no library", "onnxruntime portable")
 
 # One block of each kind, widths and a frame size that leave every word and vector partly empty.
 ODD: dict[str, Any] = {
@@ -50,23 +44,7 @@ def assert_parity(config: ModelConfig, folder: Path, weight_bits: dict[str, int]
     clips = {"natural": random_clips(config, 1, 5)[0].numpy()}
     assert_not_silent(run(program, clips["natural"]).spikes)
     clips |= {name: generate(shape) for name, generate in GENERATORS.items()}
-    bundle = write_bundle(program, folder / "bundle", clips, targets=("onnx",))
-    report = run_parity(bundle, clips, ONNX)
-    assert report, "\n".join(map(str, report.runtimes))
-    assert [entry.verdict for entry in report.runtimes] == ["equal"] * len(ONNX)
-    return bundle
-
-
-def assert_on_executorch(program: Program, clip: NDArray[np.uint8], dialect: TorchDialect, folder: Path) -> None:
-    """Compare the tapped program alone: exporting is what takes long."""
-    trace = run(program, clip)
-    assert_not_silent(trace.spikes)
-    path = folder / f"{dialect}.pte"
-    export_executorch(program, dialect, path, taps=True)
-    library = find_library("svf_executorch") if dialect == "packed" else None
-    with ExecuTorchHarness(path, program, threads=1, library=library) as session:
-        found = compare(program, clip, trace, session.run(clip))
-    assert found, f"{dialect}: {found.first}"
+    return assert_on_onnxruntime(program, clips, folder / "bundle")
 
 
 @pytest.mark.parametrize("frames", [1, 2, 5, 8])
@@ -89,26 +67,9 @@ def test_space_time_forms(space_time: str, attention: str, tmp_path: Path) -> No
     assert_parity(config, tmp_path)
 
 
-@pytest.mark.parametrize("size", ["15M", "31M", "55M"])
-def test_published_sizes(size: str, tmp_path: Path) -> None:
-    """All blocks at full width; 15M's last blocks have heads of width 45."""
-    config = model_config(size, frames=1, frame_size=(32, 48))
-    if size == "15M":
-        assert config.embed[3] // config.heads_at(config.embed[3]) == 45
-    assert_parity(config, tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("config", "dialect"),
-    [
-        pytest.param(parse_config({**ODD, "frames": 2, "space_time": "factorised"}), "packed", id="factorised-packed"),
-        pytest.param(
-            parse_config({**ODD, "frames": 2, "space_time": "factorised"}), "portable", id="factorised-portable"
-        ),
-        pytest.param(model_config("15M", frames=1, frame_size=(32, 48)), "packed", id="15M-packed"),
-    ],
-)
-def test_spikes_on_executorch(config: ModelConfig, dialect: Literal["packed", "portable"], tmp_path: Path) -> None:
+@pytest.mark.parametrize("dialect", get_args(TorchDialect))
+def test_spikes_on_executorch(dialect: TorchDialect, tmp_path: Path) -> None:
+    config = parse_config({**ODD, "frames": 2, "space_time": "factorised"})
     clip = random_clips(config, 1, 5)[0].numpy()
     assert_on_executorch(freeze(quantised_model(config)), clip, dialect, tmp_path)
 
@@ -138,14 +99,6 @@ def test_heads(kind: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(scores[output.name], run(bundle.program(), frames).outputs[output.name])
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("dialect", get_args(TorchDialect))
-def test_masks_on_executorch(dialect: TorchDialect, tmp_path: Path) -> None:
-    head = {"kind": "segmentation", **HEADS["segmentation"]}
-    config = parse_config({**ODD, "frames": 2, "conv_blocks": (0, 0, 0), "head": head})
-    assert_on_executorch(freeze(quantised_model(config)), random_clips(config, 1, 5)[0].numpy(), dialect, tmp_path)
-
-
 def test_head_width_45_on_every_runtime(tmp_path: Path) -> None:
     config = parse_config({**ODD, "embed": (8, 16, 90, 90), "heads": None, "head_width": 45, "frames": 2})
     program = assert_parity(config, tmp_path).program()
@@ -170,9 +123,7 @@ def test_integer_lif_on_every_runtime(tmp_path: Path) -> None:
     program = random_program(levels=3, reset="soft", channels=24, heads=3)
     clips = {"noise": noise_clip(program)}
     assert_levels_occur(run(program, clips["noise"]).spikes.values(), 3)
-    bundle = write_bundle(program, tmp_path / "bundle", clips, targets=("onnx",))
-    report = run_parity(bundle, clips, ONNX)
-    assert [entry.verdict for entry in report.runtimes] == ["equal"] * len(ONNX), "\n".join(map(str, report.runtimes))
+    assert_on_onnxruntime(program, clips, tmp_path / "bundle")
     for dialect in get_args(TorchDialect):
         assert_on_executorch(program, clips["noise"], dialect, tmp_path)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +15,15 @@ from svf_edge.errors import BadFile, MissingLibrary, MissingPackage, SvfError
 from svf_edge.export.bundle import Bundle, write_bundle
 from svf_edge.export.libraries import find_library
 from svf_edge.export.tensorrt import export_tensorrt, plugin_layers, qdq_model
-from svf_edge.model.config import ModelConfig, model_config
 from svf_edge.packing import pack_spikes
-from svf_edge.program import Attention, Program, run
-from svf_edge.program.freeze import freeze
+from svf_edge.program import Attention, Program, load_program, run
 from svf_edge.program.ir import Scope
 from svf_edge.runtimes.tensorrt import TensorRT, TensorRTReport, tensorrt_report
 from svf_edge.runtimes.tensorrt.engine import Engine, build_engine, find_package, unable_to_run, unfit
+from tests.every_head import every_head
 from tests.export.test_onnx import VARIANTS
-from tests.models import quantised_model
 from tests.programs import noise_clip, random_program
+from tests.trained import TRAINED
 
 
 @pytest.fixture(scope="module")
@@ -164,29 +165,17 @@ def test_the_engine_of_a_step(package: str, library: Path, tmp_path: Path, scope
 
 
 @pytest.mark.parametrize(
-    "config",
+    "make",
     [
-        pytest.param(model_config("15M", frames=1, frame_size=(32, 48)), id="15M, pose"),
-        pytest.param(
-            model_config(
-                "mobile-s", frames=2, frame_size=(32, 32), levels=2, head={"kind": "classification", "classes": 10}
-            ),
-            id="mobile-s, classification",
-        ),
-        pytest.param(
-            model_config(
-                "tiny",
-                frames=2,
-                frame_size=(32, 48),
-                levels=3,
-                head={"kind": "segmentation", "classes": 3, "cell": 3, "width": 20},
-            ),
-            id="tiny, segmentation",
-        ),
+        pytest.param(partial(every_head, "tiny", frames=2, frame_size=(32, 48), levels=3), id="tiny"),
+        pytest.param(partial(every_head, "15M", frames=1, frame_size=(32, 48)), id="15M"),
+        pytest.param(partial(every_head, "31M", frames=1, frame_size=(32, 48)), id="31M", marks=pytest.mark.exhaustive),
+        pytest.param(partial(every_head, "55M", frames=1, frame_size=(32, 48)), id="55M", marks=pytest.mark.exhaustive),
+        *(pytest.param(partial(load_program, TRAINED[name]), id=name) for name in list(TRAINED)[1:]),
     ],
 )
-def test_networks_of_every_task(package: str, library: Path, tmp_path: Path, config: ModelConfig) -> None:
-    program = freeze(quantised_model(config))
+def test_networks_of_every_task(package: str, library: Path, tmp_path: Path, make: Callable[[], Program]) -> None:
+    program = make()
     attentions = sum(isinstance(node, Attention) for node in program.nodes)
     engine = build(program, library, tmp_path)
     assert attentions > 0 and len(engine.plugin_layers) == len(program.lifs) + attentions

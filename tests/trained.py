@@ -1,0 +1,27 @@
+"""Integer programs of really trained networks, a task each, and clips that their training never showed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from svf_edge.data.sample import Sample, stack_samples
+from svf_edge.data.synthetic import Motions, SyntheticPoseDataset
+from svf_edge.program import Program
+from svf_edge.shipped import PROGRAM
+
+_ASSETS = Path(__file__).parent / "assets"  # its README says how they were made
+
+TRAINED: Final[Mapping[str, Path]] = {
+    "pose, 4 levels": PROGRAM,
+    "classification, 3 levels": _ASSETS / "action-small.program.safetensors",
+    "segmentation, 3 levels": _ASSETS / "parts-small.program.safetensors",
+}
+
+
+def held_out(program: Program, count: int) -> Sample:
+    """`count` rendered clips with the labels of the program's task."""
+    motions: Motions = "classes" if program.outputs[0].name == "classification" else "split"
+    shape = program.frames.shape
+    return stack_samples(SyntheticPoseDataset("val", count, shape[0], shape[2:], motions=motions))
