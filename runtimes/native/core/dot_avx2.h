@@ -69,7 +69,7 @@ struct SmallDot : VectorLanes, WeaveBytes {
 
   // Of a spike convolution's dense form.
   static constexpr int kSpikeVectors = 4, kSpikePixels = 3;
-  static constexpr int kEventPercent = 28;  // spikes per input, above which it is faster than rows
+  static constexpr int kEventPercent = 42, kEventRows = 20;
 
   // How many of the planes are set, for the 32 channels of each of n words.
   static void counts(const int32_t* words, size_t n, int levels, size_t plane, uint8_t* out) {

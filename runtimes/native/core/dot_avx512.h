@@ -25,9 +25,9 @@ struct VectorLanes {
 struct SpikeTile512 {
   static constexpr int kSpikeVectors = 2, kSpikePixels = 14;
 #if defined(__AVX512VNNI__)
-  static constexpr int kEventPercent = 18;  // spikes per input, above which it is faster than rows
+  static constexpr int kEventPercent = 30, kEventRows = 20;
 #else
-  static constexpr int kEventPercent = 24;
+  static constexpr int kEventPercent = 45, kEventRows = 20;
 #endif
 
   // How many of the planes are set, for the 32 channels of each of n words, `step` apart.

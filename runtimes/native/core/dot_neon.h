@@ -97,7 +97,7 @@ struct SmallDot : QuadDot, SpikeBytes {
 
   // Of a spike convolution's dense form.
   static constexpr int kSpikeVectors = 4, kSpikePixels = 5;
-  static constexpr int kEventPercent = 35;  // spikes per input, above which it is faster than rows
+  static constexpr int kEventPercent = 35, kEventRows = 8;
 };
 
 #if defined(__ARM_FEATURE_MATMUL_INT8)
@@ -128,7 +128,7 @@ struct DenseDot : ByteDot, SpikeBytes {
   static constexpr int most_adds(int) { return INT32_MAX; }
   static constexpr int kSpikeVectors = 4, kSpikePixels = 6;
   // Half of SDOT's, for an instruction multiplies twice as much: no machine has been measured.
-  static constexpr int kEventPercent = 18;
+  static constexpr int kEventPercent = 18, kEventRows = 8;
 };
 #else
 struct ByteDot : QuadDot {};
@@ -158,7 +158,7 @@ struct SmallDot : SpikeBytes {
 
   // Of a spike convolution's dense form.
   static constexpr int kSpikeVectors = 2, kSpikePixels = 5;
-  static constexpr int kEventPercent = 60;  // spikes per input, above which it is faster than rows
+  static constexpr int kEventPercent = 60, kEventRows = 8;
 };
 
 // Products of any two bytes are int16 already.

@@ -43,7 +43,7 @@ struct SmallDot : PairDot {
 
   // Of a spike convolution's dense form.
   static constexpr int kSpikeVectors = 4, kSpikePixels = 2;
-  static constexpr int kEventPercent = 35;  // spikes per input, above which it is faster than rows
+  static constexpr int kEventPercent = 35, kEventRows = 8;
   // How many of the planes are set, for the 32 channels of each of n words, `step` apart.
   static void spikes(const int32_t* words, size_t step, size_t n, int levels, size_t plane, int16_t* out) {
     for (size_t i = 0; i < n; ++i, words += step, out += 32) {

@@ -13,15 +13,48 @@ namespace {
 constexpr int kEventBlock =
     64;  // output channels whose rows lie together, so that rows of a block share caches
 
-// Output channels of a group whose sums are computed: whole vectors.
+constexpr int kRowStep = 4;  // lists of rows are as long as a multiple of it, by zero rows at their ends
+
+// Sums of kChannels channels of int8 rows in int16, at most kMaxInt16Adds rows at a time.
+template <typename S>
+struct WidenedRows {
+  static constexpr int kChannels = S::kLanes16;
+  typename S::I16 sum;
+  void begin(int) { sum = S::zero16(); }
+  void add(const int8_t* row) { sum = S::add16(sum, S::widen_s8(row)); }
+  void total(Simd::I32* out) const {
+    out[0] = S::low32(sum);
+    out[1] = S::high32(sum);
+  }
+  static void order(int8_t*) {}
+};
+
+// How a set adds rows: what it has for a whole block, and for the last channels of a group. `order` brings
+// kEventBlock channels of a row into the order that both read.
+template <typename S, typename = void>
+struct RowsOf {
+  typedef WidenedRows<S> Whole, Last;
+};
+template <typename S>
+struct RowsOf<S, std::void_t<typename S::Rows>> {
+  typedef typename S::Rows Whole;
+  typedef typename S::LastRows Last;
+};
+typedef RowsOf<Simd>::Whole WholeRows;
+typedef RowsOf<Simd>::Last LastRows;
+
+// Output channels of a group whose sums are computed.
 int event_width(const Conv& c) {
-  return (c.group_out + Simd::kLanes16 - 1) / Simd::kLanes16 * Simd::kLanes16;
+  return (c.group_out + LastRows::kChannels - 1) / LastRows::kChannels * LastRows::kChannels;
 }
 
-// Bytes of one block: rows [kernel_h, kernel_w, group_in] of kEventBlock channels.
-size_t event_block_size(const Conv& c) {
-  return static_cast<size_t>(c.kernel_h) * c.kernel_w * c.group_in * kEventBlock;
-}
+size_t event_inputs(const Conv& c) { return static_cast<size_t>(c.kernel_h) * c.kernel_w * c.group_in; }
+
+// Where the zero row of a block begins.
+size_t event_zero_row(const Conv& c) { return event_inputs(c) * kEventBlock; }
+
+// Bytes of one block: rows [kernel_h, kernel_w, group_in] of kEventBlock channels, and one of zeros.
+size_t event_block_size(const Conv& c) { return event_zero_row(c) + kEventBlock; }
 
 int event_blocks(const Conv& c) { return (c.group_out + kEventBlock - 1) / kEventBlock; }  // of a group
 
@@ -31,15 +64,16 @@ size_t event_weights_size(const Conv& c) {
 }
 
 void prepare_event(const Conv& c, const int8_t* weight, void* prepared) {
-  const size_t rows = event_block_size(c) / kEventBlock;
+  const size_t rows = event_inputs(c);
   int8_t* out = static_cast<int8_t*>(prepared);
   for (int g = 0; g < c.groups; ++g)
     for (int first = 0; first < c.group_out; first += kEventBlock) {
       const int8_t* from = weight + static_cast<size_t>(g) * c.group_out + first;
       const size_t width = static_cast<size_t>(min_of(kEventBlock, c.group_out - first));
-      for (size_t row = 0; row < rows; ++row, from += c.out_channels, out += kEventBlock) {
-        memcpy(out, from, width);
-        memset(out + width, 0, kEventBlock - width);
+      for (size_t row = 0; row <= rows; ++row, from += c.out_channels, out += kEventBlock) {
+        memset(out, 0, kEventBlock);
+        if (row < rows) memcpy(out, from, width);
+        WholeRows::order(out);
       }
     }
 }
@@ -77,16 +111,17 @@ class Growing {
   size_t count_ = 0;
 };
 
-// Appends the offsets of the weight rows that one input position adds under the first tap, for one group.
-uint32_t* active_rows(const Conv& c, const int32_t* words, int group, uint32_t* end) {
+// Appends the offsets of the weight rows that one input position adds under the first tap, for one group, and
+// `row` rows more.
+uint32_t* active_rows(const Conv& c, const int32_t* words, int group, uint32_t row, uint32_t* end) {
   const int first = group * c.group_in, last = first + c.group_in;  // channels
   for (int w = first / 32; w * 32 < last; ++w) {
     uint32_t bits = static_cast<uint32_t>(words[w]);
     if (w * 32 < first) bits &= ~0u << (first - w * 32);
     if (w * 32 + 32 > last) bits &= ~0u >> (w * 32 + 32 - last);
     // Modulo 2^32: for a group that starts inside the word, bit 0 lies before the group's first row.
-    const uint32_t row = static_cast<uint32_t>(w * 32) - static_cast<uint32_t>(first);
-    end = Simd::append_rows(end, bits, row * kEventBlock, kEventBlock);
+    const uint32_t at = row + static_cast<uint32_t>(w * 32) - static_cast<uint32_t>(first);
+    end = Simd::append_rows(end, bits, at * kEventBlock, kEventBlock);
   }
   return end;
 }
@@ -100,27 +135,11 @@ uint32_t* append_shifted(uint32_t* end, const uint32_t* from, const uint32_t* to
   return end + (to - from);
 }
 
-// Sums of kChannels channels of int8 rows in int16, at most kMaxInt16Adds rows at a time.
-template <typename S>
-struct WidenedRows {
-  static constexpr int kChannels = S::kLanes16;
-  typename S::I16 sum = S::zero16();
-  void add(const int8_t* row) { sum = S::add16(sum, S::widen_s8(row)); }
-  void total(Simd::I32* out) const {
-    out[0] = S::low32(sum);
-    out[1] = S::high32(sum);
-  }
-};
-
-// What an instruction set provides for several vectors' worth of channels, if it does.
-template <typename S, typename = void>
-struct RowsOf {
-  typedef WidenedRows<S> Type;
-};
-template <typename S>
-struct RowsOf<S, std::void_t<typename S::Rows>> {
-  typedef typename S::Rows Type;
-};
+// Makes the list [begin, end) as long as a multiple of kRowStep. Writes kRowStep entries from its end on.
+uint32_t* fill_up(const uint32_t* begin, uint32_t* end, uint32_t zero_row) {
+  for (int i = 0; i < kRowStep; ++i) end[i] = zero_row;
+  return end + ((begin - end) & (kRowStep - 1));
+}
 
 // One position, kBlocks * Rows::kChannels output channels.
 template <typename Rows, int kBlocks>
@@ -130,10 +149,13 @@ void add_rows(const int8_t* weight, const uint32_t* row, const uint32_t* end, in
   for (int b = 0; b < kBlocks; ++b)
     for (int v = 0; v < kVectors; ++v) wide[b][v] = Simd::zero32();
   do {
-    Rows sum[kBlocks];
     const uint32_t* stop = end - row > kMaxInt16Adds ? row + kMaxInt16Adds : end;
-    for (; row != stop; ++row)
-      for (int b = 0; b < kBlocks; ++b) sum[b].add(weight + *row + b * Rows::kChannels);
+    const int count = static_cast<int>(stop - row);
+    Rows sum[kBlocks];
+    for (int b = 0; b < kBlocks; ++b) sum[b].begin(count);
+    for (; row != stop; row += kRowStep) SVF_UNROLL
+    for (int i = 0; i < kRowStep; ++i)
+      for (int b = 0; b < kBlocks; ++b) sum[b].add(weight + row[i] + b * Rows::kChannels);
     for (int b = 0; b < kBlocks; ++b) {
       Simd::I32 total[kVectors];
       sum[b].total(total);
@@ -174,57 +196,63 @@ class ActiveTile {
     return count * conv_.in_channels;
   }
 
-  // Lists the active rows; `spikes` is at least their number.
+  // Lists the active rows; `spikes` is at least their number. Those of neighbours in a line lie one after the
+  // other, and a position's rows come behind its left neighbour's: under a line of taps they are one list.
   bool fill(const int32_t* x, int t, int oy, int ox, int group, size_t spikes) {
-    if (!rows_.reserve(spikes + kRowSlack)) return false;
+    const Conv& c = conv_;
+    const size_t positions_in = static_cast<size_t>(in_rows_) * in_columns_;
+    if (!rows_.reserve(spikes + (joins() ? 0 : positions_in * (kRowStep - 1)) + kRowSlack)) return false;
+    const uint32_t across = c.kernel_w > 1 ? static_cast<uint32_t>(c.group_in) : 0;
+    const uint32_t zero_row = static_cast<uint32_t>(event_zero_row(c));
     uint32_t* end = rows_.get();
     size_t position = 0;
     longest_ = 0;
     over_lines(x, t, oy, ox, [&](int row, int first, int positions, const int32_t* words) {
       const size_t at = static_cast<size_t>(row) * in_columns_ + first;
       for (; position <= at; ++position) starts_[position] = static_cast<size_t>(end - rows_.get());
-      for (int i = 0; i < positions; ++i, words += conv_.in_words) {
+      for (int i = 0; i < positions; ++i, words += c.in_words) {
         const uint32_t* begin = end;
-        for (int level = 0; level < conv_.levels; ++level)
-          end = active_rows(conv_, words + level * conv_.plane, group, end);
+        for (int level = 0; level < c.levels; ++level)
+          end =
+              active_rows(c, words + level * c.plane, group, static_cast<uint32_t>(first + i) * across, end);
+        if (!joins()) end = fill_up(begin, end, zero_row);
         longest_ = max_of(longest_, static_cast<size_t>(end - begin));
         starts_[position++] = static_cast<size_t>(end - rows_.get());
       }
     });
-    for (; position <= static_cast<size_t>(in_rows_) * in_columns_; ++position)
-      starts_[position] = static_cast<size_t>(end - rows_.get());
+    for (; position <= positions_in; ++position) starts_[position] = static_cast<size_t>(end - rows_.get());
     return true;
   }
 
   // Sums of the channels [first, end) of the group that `weight` belongs to, end - first in whole vectors of
-  // kLanes16: acc [lines * columns, step].
+  // LastRows: acc [lines * columns, step].
   bool add(const int8_t* weight, int first, int end, int32_t* acc, size_t step) {
     const Conv& c = conv_;
-    const bool join = c.kernel_h * c.kernel_w > 1;
-    if (join &&
-        !joined_.reserve(kPixels * static_cast<size_t>(c.kernel_h) * c.kernel_w * longest_ + kRowSlack))
-      return false;
+    const size_t taps = static_cast<size_t>(c.kernel_h) * c.kernel_w;
+    if (joins() && !joined_.reserve(kPixels * (taps * longest_ + kRowStep) + kRowSlack)) return false;
+    const uint32_t zero_row = static_cast<uint32_t>(event_zero_row(c));
     const int total = lines_ * columns_;
     for (int begin = 0; begin < total; begin += kPixels) {
       const int pixels = min_of(kPixels, total - begin);
       const uint32_t *from[kPixels], *to[kPixels];
       uint32_t* next = joined_.get();
       for (int i = 0; i < pixels; ++i) {
-        const size_t corner = static_cast<size_t>((begin + i) / columns_) * c.stride_h * in_columns_ +
-                              static_cast<size_t>((begin + i) % columns_) * c.stride_w;
-        if (!join) {  // read in place
+        const int column = (begin + i) % columns_ * c.stride_w;
+        const size_t corner = static_cast<size_t>((begin + i) / columns_) * c.stride_h * in_columns_ + column;
+        if (!joins()) {  // read in place
           from[i] = rows_.get() + starts_[corner];
           to[i] = rows_.get() + starts_[corner + 1];
           continue;
         }
         from[i] = next;
-        for (int ky = 0; ky < c.kernel_h; ++ky)
-          for (int kx = 0; kx < c.kernel_w; ++kx) {
-            const size_t position = corner + static_cast<size_t>(ky) * in_columns_ + kx;
-            const uint32_t tap = static_cast<uint32_t>((ky * c.kernel_w + kx) * c.group_in);
-            next = append_shifted(next, rows_.get() + starts_[position], rows_.get() + starts_[position + 1],
-                                  tap * kEventBlock);
-          }
+        for (int ky = 0; ky < c.kernel_h; ++ky) {
+          const size_t position = corner + static_cast<size_t>(ky) * in_columns_;
+          const int taps_before = ky * c.kernel_w - (c.kernel_w > 1 ? column : 0);
+          next = append_shifted(next, rows_.get() + starts_[position],
+                                rows_.get() + starts_[position + c.kernel_w],
+                                static_cast<uint32_t>(taps_before * c.group_in) * kEventBlock);
+        }
+        next = fill_up(from[i], next, zero_row);
         to[i] = next;
       }
       for (int channel = first; channel < end;) {
@@ -232,18 +260,19 @@ class ActiveTile {
         const int left = min_of(kEventBlock - channel % kEventBlock, end - channel);
         const bool whole = left == kEventBlock;
         const auto run =
-            whole ? add_rows<Rows, kEventBlock / Rows::kChannels> : add_rows<WidenedRows<Simd>, 1>;
+            whole ? add_rows<WholeRows, kEventBlock / WholeRows::kChannels> : add_rows<LastRows, 1>;
         for (int i = 0; i < pixels; ++i)
           run(block, from[i], to[i], acc + static_cast<size_t>(begin + i) * step + (channel - first));
-        channel += whole ? kEventBlock : Simd::kLanes16;
+        channel += whole ? kEventBlock : LastRows::kChannels;
       }
     }
     return true;
   }
 
  private:
-  typedef RowsOf<Simd>::Type Rows;
   static constexpr int kPixels = 32;  // output positions whose joined lists are kept while weights are read
+
+  bool joins() const { return conv_.kernel_h * conv_.kernel_w > 1; }
 
   // Calls with (row, first column, positions, words) for each line of the window that lies in the frame.
   template <typename Line>

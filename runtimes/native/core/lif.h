@@ -7,13 +7,6 @@
 namespace svf {
 namespace {
 
-// Words of the output from one time step to the next, and from one thermometer plane to the next; channels
-// and words of a position.
-struct WordSteps {
-  size_t time, plane, channels, words;
-  int levels;
-};
-
 // l * theta for l = 1..levels, [levels, 32]; beyond `count` channels one that no membrane reaches, so that
 // their bits are zero. Nor does any reach INT32_MAX, being half of an int32: it stands for what is larger.
 void list_thresholds(const int32_t* theta, int count, int levels, int32_t* out) {
@@ -48,9 +41,10 @@ class Thresholds {
 constexpr int most_levels(int known) { return known > 0 ? known : SVF_MAX_LEVELS; }
 
 // Which levels the membranes h reach, and what is left of them.
-template <bool kSoftReset, int kLevels>
-Simd::I32 fire(Simd::I32 h, const Thresholds<kLevels>& thresholds, int levels, int v,
+template <bool kSoftReset, int kLevels, int kInRegisters>
+Simd::I32 fire(Simd::I32 h, const Thresholds<kInRegisters>& thresholds, int some_levels, int v,
                Simd::Mask (&reached)[most_levels(kLevels)][kWordVectors]) {
+  const int levels = kLevels > 0 ? kLevels : some_levels;
   for (int level = 0; level < levels; ++level) reached[level][v] = Simd::ge32(h, thresholds.at(level, v));
   if (!kSoftReset) return Simd::zero_where(reached[0][v], h);
   for (int level = 0; level < levels; ++level)
@@ -58,106 +52,146 @@ Simd::I32 fire(Simd::I32 h, const Thresholds<kLevels>& thresholds, int levels, i
   return h;
 }
 
-// Positions whose membranes are in registers at one time: each waits for its own former time step.
-constexpr int kLifPositions = Simd::kLanes32 >= 8 ? Simd::kLanes32 / 4 : 1;
+// A word's gains, biases and thresholds, one after the other.
+constexpr size_t kLifGain = 0, kLifBias = kWordChannels, kLifThresholds = 2 * kWordChannels;
 
-// One word of every plane for kPositions neighbours: x points at its first channel at t = 0. kLevels 0: as
-// many as steps.levels says. Membranes start at those of `before` and are left in `after`, unless null.
-template <bool kSoftReset, int kLevels, bool kUnitGain, int kPositions>
-void lif_words(const int32_t* x, size_t x_step, const int32_t* gain, const int32_t* bias,
-               const int32_t* thresholds, int32_t* y, const WordSteps& steps, int frames,
+// Words whose membranes are in registers at one time, side by side in memory: each waits for its own former
+// time step, and reading goes through memory in order.
+constexpr int kLifWords = Simd::kLanes32 >= 8 ? Simd::kLanes32 / 4 : 1;
+
+struct LifSteps {
+  size_t x_time, y_time, y_plane;  // from one time step or plane to the next
+  size_t numbers;                  // from one word's numbers to the next's
+  int frames, levels;
+};
+
+// One word of every plane for kWords neighbours: x points at the first channel at t = 0. kLevels 0: as many
+// as steps.levels says. Membranes start at those of `before` and are left in `after`, unless null.
+template <bool kSoftReset, int kLevels, bool kUnitGain, int kWords>
+void lif_words(const int32_t* x, const int32_t* numbers, const LifSteps& from, int32_t* y,
                const int32_t* before, int32_t* after) {
+  const LifSteps steps = from;  // kept out of reach of what y writes
   const int levels = kLevels > 0 ? kLevels : steps.levels;
-  const size_t y_step = steps.time, plane = steps.plane;  // kept out of reach of what y writes
-  const size_t channels = steps.channels, words = steps.words;
-  const Thresholds<kLevels> reach(thresholds);
-  Simd::I32 u[kPositions][kWordVectors];
-  for (int i = 0; i < kPositions; ++i)
+  Simd::I32 u[kWords][kWordVectors];
+  for (int i = 0; i < kWords; ++i)
     for (int v = 0; v < kWordVectors; ++v)
-      u[i][v] = before == nullptr ? Simd::zero32() : Simd::load32(before + i * channels + v * Simd::kLanes32);
-  for (int t = 0; t < frames; ++t, x += x_step, y += y_step)
-    for (int i = 0; i < kPositions; ++i) {
+      u[i][v] =
+          before == nullptr ? Simd::zero32() : Simd::load32(before + i * kWordChannels + v * Simd::kLanes32);
+  // A single word's thresholds stay in registers.
+  const Thresholds<kWords == 1 ? kLevels : 0> first(numbers + kLifThresholds);
+  for (int t = 0; t < steps.frames; ++t, x += steps.x_time, y += steps.y_time)
+    for (int i = 0; i < kWords; ++i) {
+      const int32_t* own = numbers + i * steps.numbers;
+      const auto thresholds = kWords == 1 ? first : decltype(first)(own + kLifThresholds);
       Simd::Mask reached[most_levels(kLevels)][kWordVectors];
       for (int v = 0; v < kWordVectors; ++v) {
         const int lane = v * Simd::kLanes32;
-        Simd::I32 input = Simd::load32(x + i * channels + lane);
-        if (!kUnitGain) input = Simd::mul32(Simd::load32(gain + lane), input);
-        const Simd::I32 h = Simd::half32(Simd::add32(u[i][v], Simd::add32(input, Simd::load32(bias + lane))));
-        u[i][v] = fire<kSoftReset, kLevels>(h, reach, levels, v, reached);
+        Simd::I32 input = Simd::load32(x + i * kWordChannels + lane);
+        if (!kUnitGain) input = Simd::mul32(Simd::load32(own + kLifGain + lane), input);
+        input = Simd::add32(input, Simd::load32(own + kLifBias + lane));
+        const Simd::I32 h = Simd::half32(Simd::add32(u[i][v], input));
+        u[i][v] = fire<kSoftReset, kLevels>(h, thresholds, levels, v, reached);
       }
       for (int level = 0; level < levels; ++level)
-        y[static_cast<size_t>(level) * plane + i * words] =
+        y[static_cast<size_t>(level) * steps.y_plane + i] =
             static_cast<int32_t>(Simd::word_of(reached[level]));
     }
   if (after == nullptr) return;
-  for (int i = 0; i < kPositions; ++i)
-    for (int v = 0; v < kWordVectors; ++v) Simd::store32(after + i * channels + v * Simd::kLanes32, u[i][v]);
+  for (int i = 0; i < kWords; ++i)
+    for (int v = 0; v < kWordVectors; ++v)
+      Simd::store32(after + i * kWordChannels + v * Simd::kLanes32, u[i][v]);
 }
 
-template <bool kSoftReset, bool kUnitGain, int kPositions>
+template <bool kSoftReset, bool kUnitGain, int kWords>
 auto lif_words_of(int levels) {
-  return levels == 1   ? lif_words<kSoftReset, 1, kUnitGain, kPositions>
-         : levels == 2 ? lif_words<kSoftReset, 2, kUnitGain, kPositions>
-         : levels == 3 ? lif_words<kSoftReset, 3, kUnitGain, kPositions>
-         : levels == 4 ? lif_words<kSoftReset, 4, kUnitGain, kPositions>
-                       : lif_words<kSoftReset, 0, kUnitGain, kPositions>;
+  return levels == 1   ? lif_words<kSoftReset, 1, kUnitGain, kWords>
+         : levels == 2 ? lif_words<kSoftReset, 2, kUnitGain, kWords>
+         : levels == 3 ? lif_words<kSoftReset, 3, kUnitGain, kWords>
+         : levels == 4 ? lif_words<kSoftReset, 4, kUnitGain, kWords>
+                       : lif_words<kSoftReset, 0, kUnitGain, kWords>;
 }
 
-template <int kPositions>
+template <int kWords>
 auto lif_words_of(const LifArgs& a, bool unit_gain) {
   if (a.soft_reset)
-    return unit_gain ? lif_words_of<true, true, kPositions>(a.levels)
-                     : lif_words_of<true, false, kPositions>(a.levels);
-  return unit_gain ? lif_words_of<false, true, kPositions>(a.levels)
-                   : lif_words_of<false, false, kPositions>(a.levels);
+    return unit_gain ? lif_words_of<true, true, kWords>(a.levels)
+                     : lif_words_of<true, false, kWords>(a.levels);
+  return unit_gain ? lif_words_of<false, true, kWords>(a.levels)
+                   : lif_words_of<false, false, kWords>(a.levels);
 }
 
+// The numbers of every word, and once more those of the first ones, so that any kLifWords neighbours of
+// neighbouring positions lie side by side: [words + kLifWords - 1, step].
+class LifNumbers {
+ public:
+  explicit LifNumbers(const LifArgs& a)
+      : step(kLifThresholds + static_cast<size_t>(a.levels) * kWordChannels),
+        numbers_((a.words + kLifWords - 1) * step) {
+    if (!ok()) return;
+    memset(numbers_.get(), 0, (a.words + kLifWords - 1) * step * sizeof(int32_t));
+    for (int i = 0; i < a.words + kLifWords - 1; ++i) {
+      const int word = i % a.words, first = word * kWordChannels;
+      const int count = min_of(kWordChannels, a.channels - first);
+      int32_t* out = numbers_.get() + i * step;
+      memcpy(out + kLifGain, a.gain + first, count * sizeof(int32_t));
+      memcpy(out + kLifBias, a.bias + first, count * sizeof(int32_t));
+      list_thresholds(a.theta + first, count, a.levels, out + kLifThresholds);
+    }
+  }
+  bool ok() const { return numbers_.ok(); }
+  const int32_t* of(size_t word) const { return numbers_.get() + word * step; }
+
+  const size_t step;
+
+ private:
+  Scratch<int32_t> numbers_;
+};
+
 bool lif(const LifArgs& a, const svf_parallel* parallel) {
-  const int full_words = a.channels / 32, tail = a.channels % 32;
-  int32_t gain[32] = {}, bias[32] = {};
-  const size_t tail_bytes = static_cast<size_t>(tail) * sizeof(int32_t);
-  memcpy(gain, a.gain + full_words * 32, tail_bytes);
-  memcpy(bias, a.bias + full_words * 32, tail_bytes);
-  const size_t word_thresholds = static_cast<size_t>(a.levels) * kWordChannels;
-  Scratch<int32_t> thresholds(a.words * word_thresholds);
-  if (!thresholds.ok()) return false;
-  for (int w = 0; w < a.words; ++w)
-    list_thresholds(a.theta + w * 32, a.channels - w * 32, a.levels, &thresholds[w * word_thresholds]);
+  const LifNumbers numbers(a);
+  if (!numbers.ok()) return false;
   bool unit_gain = true;
   for (int c = 0; c < a.channels; ++c) unit_gain = unit_gain && a.gain[c] == 1;
-  const auto several = lif_words_of<kLifPositions>(a, unit_gain);
+  const auto several = lif_words_of<kLifWords>(a, unit_gain);
   const auto one = lif_words_of<1>(a, unit_gain);
-  const size_t x_step = static_cast<size_t>(a.positions) * a.channels;
-  const size_t y_step = static_cast<size_t>(a.positions) * a.words;
-  const WordSteps steps{y_step, static_cast<size_t>(a.frames) * y_step, static_cast<size_t>(a.channels),
-                        static_cast<size_t>(a.words), a.levels};
-  constexpr int kTile = 64;  // positions a task
-  const size_t tiles = (static_cast<size_t>(a.positions) + kTile - 1) / kTile;
-  return for_each(parallel, tiles, [&](size_t tile) {
-    Scratch<int32_t> padded(tail ? static_cast<size_t>(a.frames) * 32 : 0);
+  const size_t channels = static_cast<size_t>(a.channels), words = static_cast<size_t>(a.words);
+  const size_t positions = static_cast<size_t>(a.positions), tail = channels % kWordChannels;
+  const size_t y_time = positions * words;
+  const LifSteps steps{positions * channels, y_time, a.frames * y_time, numbers.step, a.frames, a.levels};
+  constexpr size_t kTile = 512;  // words a task
+  const size_t tile_positions = max_of<size_t>(1, kTile / words);
+  return for_each(parallel, (positions + tile_positions - 1) / tile_positions, [&](size_t tile) {
+    const size_t begin = tile * tile_positions, end = min_of(positions, begin + tile_positions);
+    const auto run = [&](auto words_at, size_t at, size_t word, size_t channel) {
+      words_at(a.x + channel, numbers.of(word), steps, a.y + at,
+               a.before == nullptr ? nullptr : a.before + channel,
+               a.after == nullptr ? nullptr : a.after + channel);
+    };
+    if (tail == 0) {
+      for (size_t i = begin * words; i < end * words;) {
+        const bool many = end * words - i >= kLifWords;
+        run(many ? several : one, i, i % words, i * kWordChannels);
+        i += many ? kLifWords : 1;
+      }
+      return true;
+    }
+    // A last word that is not full is copied into one that is.
+    Scratch<int32_t> padded(static_cast<size_t>(a.frames) * kWordChannels);
     if (!padded.ok()) return false;
-    if (tail) memset(padded.get(), 0, static_cast<size_t>(a.frames) * 32 * sizeof(int32_t));
-    const size_t end = min_of(static_cast<size_t>(a.positions), (tile + 1) * kTile);
-    for (size_t p = tile * kTile; p < end;) {
-      const bool many = !tail && end - p >= static_cast<size_t>(kLifPositions);
-      const auto run = many ? several : one;
-      const int32_t* x = a.x + p * a.channels;
-      const int32_t* before = a.before == nullptr ? nullptr : a.before + p * a.channels;
-      int32_t* after = a.after == nullptr ? nullptr : a.after + p * a.channels;
-      int32_t* y = a.y + p * a.words;
-      for (int w = 0; w < full_words; ++w)
-        run(x + w * 32, x_step, a.gain + w * 32, a.bias + w * 32, thresholds.get() + w * word_thresholds,
-            y + w, steps, a.frames, before == nullptr ? nullptr : before + w * 32,
-            after == nullptr ? nullptr : after + w * 32);
-      p += many ? kLifPositions : 1;
-      if (!tail) continue;
-      int32_t u[32] = {};
-      if (before != nullptr) memcpy(u, before + full_words * 32, tail_bytes);
+    memset(padded.get(), 0, static_cast<size_t>(a.frames) * kWordChannels * sizeof(int32_t));
+    const size_t last = words - 1, tail_bytes = tail * sizeof(int32_t);
+    LifSteps alone = steps;
+    alone.x_time = kWordChannels;
+    for (size_t p = begin; p < end; ++p) {
+      for (size_t word = 0; word < last; ++word)
+        run(one, p * words + word, word, p * channels + word * kWordChannels);
+      const size_t channel = p * channels + last * kWordChannels;
+      int32_t u[kWordChannels] = {};
+      if (a.before != nullptr) memcpy(u, a.before + channel, tail_bytes);
       for (int t = 0; t < a.frames; ++t)
-        memcpy(&padded[static_cast<size_t>(t) * 32], x + t * x_step + full_words * 32, tail_bytes);
-      run(padded.get(), 32, gain, bias, thresholds.get() + full_words * word_thresholds, y + full_words,
-          steps, a.frames, u, u);
-      if (after != nullptr) memcpy(after + full_words * 32, u, tail_bytes);
+        memcpy(&padded[static_cast<size_t>(t) * kWordChannels], a.x + t * steps.x_time + channel, tail_bytes);
+      one(padded.get(), numbers.of(last), alone, a.y + p * words + last, u, u);
+      if (a.after != nullptr) memcpy(a.after + channel, u, tail_bytes);
     }
     return true;
   });

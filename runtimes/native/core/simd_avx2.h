@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "paired_rows.h"
+
 namespace svf {
 namespace {
 
@@ -59,26 +61,28 @@ struct Simd {
     return static_cast<uint32_t>(_mm256_movemask_epi8(bytes));
   }
 
-  // Sums of 32 channels of int8 rows: channels 2 i and 2 i + 1 come apart by products with (1, 0) and (0, 1),
-  // which costs less than widening.
-  struct Rows {
+  // Sums of 32 channels of int8 rows in PairedRows' order.
+  struct Rows : PairedRows {
     static constexpr int kChannels = 32;
-    __m256i even = _mm256_setzero_si256(), odd = _mm256_setzero_si256();
+    __m256i both, high;
+    void begin(int count) {
+      both = _mm256_set1_epi16(start(count));
+      high = _mm256_setzero_si256();
+    }
     void add(const int8_t* row) {
-      const __m256i weights = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row));
-      even = _mm256_add_epi16(even, _mm256_maddubs_epi16(_mm256_set1_epi16(0x0001), weights));
-      odd = _mm256_add_epi16(odd, _mm256_maddubs_epi16(_mm256_set1_epi16(0x0100), weights));
+      const __m256i pairs = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row));
+      both = _mm256_add_epi16(both, pairs);
+      high = _mm256_add_epi16(high, _mm256_srai_epi16(pairs, 8));
     }
     void total(I32* out) const {
-      const __m256i low = _mm256_unpacklo_epi16(even, odd), high = _mm256_unpackhi_epi16(even, odd);
-      const __m256i first = _mm256_permute2x128_si256(low, high, 0x20);
-      const __m256i second = _mm256_permute2x128_si256(low, high, 0x31);
-      out[0] = low32(first);
-      out[1] = high32(first);
-      out[2] = low32(second);
-      out[3] = high32(second);
+      const __m256i low = _mm256_sub_epi16(both, _mm256_slli_epi16(high, 8));
+      out[0] = low32(low);
+      out[1] = high32(low);
+      out[2] = low32(high);
+      out[3] = high32(high);
     }
   };
+  typedef Rows LastRows;
 
   static uint32_t* append_rows(uint32_t* end, uint32_t bits, uint32_t first, uint32_t stride) {
     for (; bits != 0; bits &= bits - 1) *end++ = first + static_cast<uint32_t>(__builtin_ctz(bits)) * stride;

@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "paired_rows.h"
+
 namespace svf {
 namespace {
 
@@ -48,32 +50,47 @@ struct Simd {
 
   typedef __mmask16 Mask;
   static Mask ge32(I32 a, I32 b) { return _mm512_cmpge_epi32_mask(a, b); }
-  static I32 zero_where(Mask m, I32 a) { return _mm512_maskz_mov_epi32(_knot_mask16(m), a); }
+  static I32 zero_where(Mask m, I32 a) { return _mm512_mask_mov_epi32(a, m, _mm512_setzero_si512()); }
   static I32 subtract_where(Mask m, I32 a, I32 b) { return _mm512_mask_sub_epi32(a, m, a, b); }
   // The masks of 32 channels as one word.
   static uint32_t word_of(const Mask* m) { return _mm512_kunpackw(m[1], m[0]); }
 
-  // Sums of 64 channels of int8 rows: channels 2 i and 2 i + 1 come apart by products with (1, 0) and (0, 1),
-  // which costs less than widening.
-  struct Rows {
-    static constexpr int kChannels = 64;
-    __m512i even = _mm512_setzero_si512(), odd = _mm512_setzero_si512();
-    void add(const int8_t* row) {
-      const __m512i weights = _mm512_loadu_si512(row);
-      even = _mm512_add_epi16(even, _mm512_maddubs_epi16(_mm512_set1_epi16(0x0001), weights));
-      odd = _mm512_add_epi16(odd, _mm512_maddubs_epi16(_mm512_set1_epi16(0x0100), weights));
+  // Sums of int8 rows in PairedRows' order, of 32 and of 64 channels.
+  struct LastRows : PairedRows {
+    static constexpr int kChannels = 32;
+    __m256i both, high;
+    void begin(int count) {
+      both = _mm256_set1_epi16(start(count));
+      high = _mm256_setzero_si256();
     }
-    void total(I32* out) const {  // channels 32 v + 2 i: the low half of lane 16 v + i, and so on
-      const __m512i index = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-      const __m512i base =
-          _mm512_or_si512(index, _mm512_slli_epi32(_mm512_add_epi32(index, _mm512_set1_epi32(32)), 16));
-      const __m512i first = _mm512_permutex2var_epi16(even, base, odd);
-      const __m512i second =
-          _mm512_permutex2var_epi16(even, _mm512_add_epi16(base, _mm512_set1_epi16(16)), odd);
-      out[0] = low32(first);
-      out[1] = high32(first);
-      out[2] = low32(second);
-      out[3] = high32(second);
+    void add(const int8_t* row) {
+      const __m256i pairs = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row));
+      both = _mm256_add_epi16(both, pairs);
+      high = _mm256_add_epi16(high, _mm256_srai_epi16(pairs, 8));
+    }
+    void total(I32* out) const {
+      out[0] = _mm512_cvtepi16_epi32(_mm256_sub_epi16(both, _mm256_slli_epi16(high, 8)));
+      out[1] = _mm512_cvtepi16_epi32(high);
+    }
+  };
+  struct Rows : PairedRows {
+    static constexpr int kChannels = 64;
+    __m512i both, high;
+    void begin(int count) {
+      both = _mm512_set1_epi16(start(count));
+      high = _mm512_setzero_si512();
+    }
+    void add(const int8_t* row) {
+      const __m512i pairs = _mm512_loadu_si512(row);
+      both = _mm512_add_epi16(both, pairs);
+      high = _mm512_add_epi16(high, _mm512_srai_epi16(pairs, 8));
+    }
+    void total(I32* out) const {
+      const __m512i low = _mm512_sub_epi16(both, _mm512_slli_epi16(high, 8));
+      out[0] = low32(low);
+      out[1] = low32(high);
+      out[2] = high32(low);
+      out[3] = high32(high);
     }
   };
 

@@ -62,6 +62,16 @@ struct SpikeWeights {
   const int8_t* event;  // of event_tile.h
 };
 
+// Which form takes less time, for so many spikes of `inputs` under a tile, in rows of a block that a position
+// adds: the products of a block take as long as kEventPercent of all its rows would, and each event-driven
+// block as long as kEventRows more than it adds, as does the list.
+bool dense_is_faster(const Conv& c, size_t spikes, size_t inputs) {
+  const double all = static_cast<double>(event_inputs(c)), blocks = event_blocks(c);
+  const double rows = all * static_cast<double>(spikes) / static_cast<double>(max_of<size_t>(1, inputs));
+  const double products = all * DenseDot::kEventPercent / 100 * out_words(c) * kWordChannels / kEventBlock;
+  return blocks * rows + (blocks + 1) * DenseDot::kEventRows > products;
+}
+
 bool spike_tile(const SpikeConvArgs& a, const SpikeWeights& weights, const Epilogue& epilogue,
                 const SpikeTile& tile) {
   const Conv& c = a.conv;
@@ -76,7 +86,7 @@ bool spike_tile(const SpikeConvArgs& a, const SpikeWeights& weights, const Epilo
   CountedTile counted(c, dense_form ? tile.lines : 1, dense_form ? tile.columns : 1);
   ActiveTile active(c, tile.lines, tile.columns);
   if (!acc.ok() || !u.ok() || !counted.ok() || !active.ok()) return false;
-  const size_t few = active.inputs(a.x, tile.oy, tile.ox) * DenseDot::kEventPercent;  // percent of them
+  const size_t inputs = active.inputs(a.x, tile.oy, tile.ox);
   for (int t = 0; t < c.frames; ++t) {
     const auto finish = [&](int word, const int32_t* sums, size_t step) {
       int32_t* membranes = u.get() + static_cast<size_t>(word - tile.word) * u_words;
@@ -90,7 +100,7 @@ bool spike_tile(const SpikeConvArgs& a, const SpikeWeights& weights, const Epilo
       }
     };
     const size_t spikes = event_form ? active.spikes(a.x, t, tile.oy, tile.ox) : 0;
-    const bool dense = dense_form && (!event_form || spikes * 100 > few);
+    const bool dense = dense_form && (!event_form || dense_is_faster(c, spikes, inputs));
     if (dense) {
       counted.fill(a.x, t, tile.oy, tile.ox);
       for (int word = tile.word; word < tile.word_end; ++word) {
