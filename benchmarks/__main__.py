@@ -25,6 +25,7 @@ PARTS: Mapping[str, Sequence[str]] = {
     "published_20": ("benchmarks.end_to_end", "20"),
     "shipped_amx": ("benchmarks.end_to_end", "shipped", "--amx"),
     "published_10_amx": ("benchmarks.end_to_end", "10", "--amx"),
+    "profiles": ("benchmarks.profiles",),
     "kernels": ("benchmarks.kernels",),
     "sweep": ("benchmarks.sweep",),
     "scaling": ("benchmarks.scaling",),

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from benchmarks import paper_tables, plots, speed_tables, task_tables, tracking_tables
+from benchmarks import paper_tables, plots, profile_tables, speed_tables, task_tables, tracking_tables
 from benchmarks.results import NotMeasured, load
 from svf_edge.files import write_text
 
@@ -25,6 +25,7 @@ DOCUMENTS = (
     "docs/calibration.md",
     "docs/energy.md",
     "docs/experiments.md",
+    "docs/profiles.md",
     "docs/runner.md",
     "docs/scaling.md",
     "docs/spacetime.md",
@@ -157,6 +158,11 @@ PARTS: Mapping[str, Callable[[], str]] = {
         )
     },
     "instructions": speed_tables.instructions,
+    **{
+        f"profile_{name}_{part.__name__}": partial(part, index)
+        for index, name in enumerate(("shipped", "mobile_10", "published_10"))
+        for part in (profile_tables.by_kind, profile_tables.slowest)
+    },
     **{
         part.__name__: part
         for part in (

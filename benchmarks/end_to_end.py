@@ -22,7 +22,7 @@ import typer
 from benchmarks import amx
 from benchmarks.float_twin import float_twin
 from benchmarks.int8_twin import int8_twin
-from benchmarks.networks import Network, binary, published, shipped, size_15m
+from benchmarks.networks import Network, shipped, shipped_size, size_15m
 from benchmarks.torch_twin import TorchTwin
 from benchmarks.turns import RESULTS, Judge, Pace, Run, Variant, check, conditions, onnx_variant, store, take_turns
 from benchmarks.xnnpack_twin import xnnpack_twin
@@ -163,7 +163,7 @@ def network_of(which: Choice) -> Network:
     """The network that `which` stands for."""
     if which == "shipped":
         return shipped()
-    return published(binary(4, 128), 0.1) if which == "mobile" else size_15m(int(which) / 100)
+    return shipped_size(0.1) if which == "mobile" else size_15m(int(which) / 100)
 
 
 def run(which: Choice, output: Path, turns: int, tiles: bool = False) -> None:

@@ -8,6 +8,7 @@ integer program like any other. It is kept in `out/benchmarks/networks`, under a
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,6 @@ from torch.nn import functional
 
 from svf_edge.contract import INT8_MAX
 from svf_edge.data.video import iter_clips
-from svf_edge.files import sha256
 from svf_edge.model.config import ModelConfig, model_config
 from svf_edge.program import Add, Attention, Conv, Lif, Node, Program, interpret, load_program, save_program
 from svf_edge.program.interpret import check_frames, lif
@@ -69,9 +69,9 @@ def shipped() -> Network:
 def published(config: ModelConfig, rate: float, seed: int = 0) -> Network:
     """A network of `config` with random weights whose LIF layers each fire at `rate` on the shipped clip."""
     height, width = config.frame_size
-    frames = f"{config.frames}x{height}x{width}"
-    name = f"{config.size}-{config.head.kind}-{frames}-{config.levels}-{100 * rate:g}-{seed}"
-    path = CACHE / f"{name}-{sha256(__file__)[:12]}.safetensors"
+    name = f"{config.size}-{config.frames}x{height}x{width}-{100 * rate:g}-{seed}"
+    made_from = hashlib.sha256(config.model_dump_json().encode() + Path(__file__).read_bytes()).hexdigest()
+    path = CACHE / f"{name}-{made_from[:12]}.safetensors"
     if path.is_file():
         program = load_program(path)
         rates, outputs = program.meta["rates"], program.meta["outputs"]
@@ -90,8 +90,15 @@ def size_15m(rate: float, frames: int = 4) -> Network:
     return published(model_config("15M", frame_size=(224, 224), frames=frames, head=head), rate)
 
 
+def shipped_size(rate: float) -> Network:
+    """The shipped network's configuration with binary spikes and random weights."""
+    from svf_edge.model_store import load_model
+
+    return published(load_model(CHECKPOINT)[0].config.model_copy(update={"levels": 1}), rate)
+
+
 def binary(frames: int, side: int, size: str = "mobile-s") -> ModelConfig:
-    """`size` (the shipped network's) with binary spikes, for one clip length and frame size.
+    """`size` with binary spikes, for one clip length and frame size.
 
     It has the head for classes: a pose head reads all positions at once, and its sums leave float32 in large frames.
     """

@@ -42,7 +42,7 @@ def end_to_end(name: str) -> str:
     rate = f"{result['spikes_per_neuron']:.2f} spikes per neuron and frame"
     steps, channels, height, width = result["frames"]
     return "\n".join(
-        [*lines, "", f"`{result['model']}`, frames {steps} x {channels} x {height} x {width}, {rate}. {_where(result)}"]
+        [*lines, "", f"`{result['model']}`, frames {steps} x {channels} x {height} x {width}, {rate}. {where(result)}"]
     )
 
 
@@ -62,7 +62,7 @@ def convolutions() -> str:
             f"{p50['ORT int8'] / p50['event']:.2f}x | {p50['ORT int8'] / p50['auto']:.2f}x |"
         )
     plot = "![Speed against ORT int8 over firing rates](plots/convolutions.svg)"
-    return "\n".join([*lines, "", plot, "", _where(result)])
+    return "\n".join([*lines, "", plot, "", where(result)])
 
 
 def other_kernels() -> str:
@@ -134,7 +134,7 @@ def sweep() -> str:
         )
     alternatives = f"ORT int8 takes {stats['int8 QDQ'].p50:.1f} ms, ORT fp32 {stats['fp32'].p50:.1f} ms, at any rate."
     plot = "![Time over firing rates](plots/firing_rates.svg)"
-    return "\n".join([*lines, "", plot, "", f"{alternatives} {_where(result)}"])
+    return "\n".join([*lines, "", plot, "", f"{alternatives} {where(result)}"])
 
 
 def scaling() -> str:
@@ -160,7 +160,7 @@ def scaling() -> str:
             "![Time over frames and over tokens](plots/scaling.svg)",
             "",
             f"`{result['model']}` with binary spikes at {result['rate']:.0%} firing; frames of {result['side']} x "
-            f"{result['side']} over clip length, clips of {result['steps']} frames over tokens. {_where(result)}",
+            f"{result['side']} over clip length, clips of {result['steps']} frames over tokens. {where(result)}",
         ]
     )
 
@@ -174,14 +174,14 @@ def memory() -> str:
         loaded, working, total = (row[key] / 2**20 for key in ("loaded", "working", "total"))
         share = row["working"] / base[row["network"]]
         lines.append(f"| {row['network']} | {row['form']} | {working:.1f} | {share:.2f} | {loaded:.0f} | {total:.0f} |")
-    return "\n".join([*lines, "", _where(result)])
+    return "\n".join([*lines, "", where(result)])
 
 
 def _medians(row: Mapping[str, Any]) -> dict[str, float]:
     return {name: one.p50 for name, one in distributions(row["samples_ms"]).items()}
 
 
-def _where(result: Mapping[str, Any]) -> str:
+def where(result: Mapping[str, Any]) -> str:
     """The conditions in one sentence."""
     machine, versions = result["machine"], result["versions"]
     packages = ", ".join(

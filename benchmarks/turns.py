@@ -98,8 +98,10 @@ def check(variants: Mapping[str, Variant]) -> None:
                 raise SystemExit(f"{name}: the output is not what it must be; a time would be worthless")
 
 
-def onnx_session(model: onnx.ModelProto, threads: int, *, ours: bool = False) -> onnxruntime.InferenceSession:
-    """`model` in ONNX Runtime; with our operators where `ours`.
+def onnx_session(
+    model: onnx.ModelProto, threads: int, *, ours: bool = False, profile: Path | None = None
+) -> onnxruntime.InferenceSession:
+    """`model` in ONNX Runtime; with our operators where `ours`, profiled into a file that begins with `profile`.
 
     Graph optimisations are all on (the default); denormals are flushed, which favours float networks.
     """
@@ -108,6 +110,9 @@ def onnx_session(model: onnx.ModelProto, threads: int, *, ours: bool = False) ->
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    if profile is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(profile)
     if ours:
         options.register_custom_ops_library(str(find_library("svf_ort")))
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

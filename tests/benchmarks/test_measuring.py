@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import end_to_end, kernels, memory, networks, scaling, sweep
+from benchmarks import end_to_end, kernels, memory, networks, profiles, scaling, sweep
 from benchmarks.networks import Network, published
 from benchmarks.turns import Pace, Variant, check, store, turn
 from svf_edge.export.executorch import export_executorch
@@ -50,6 +50,18 @@ def test_end_to_end(network: Network, tmp_path: Path, monkeypatch: pytest.Monkey
     names = {"fp32", "int8 QDQ", "XNNPACK fp32", "XNNPACK int8", "portable", "packed", "packed, ExecuTorch"}
     assert_samples(result["cases"][0]["samples_ms"], names)
     assert result["spikes_per_neuron"] == pytest.approx(0.1, rel=0.1)
+
+
+def test_profiles(network: Network) -> None:
+    """Every layer with products has a time in both forms, and nodes of one kind of work lie under its name."""
+    result = profiles.profile(network, turns=2, runs=3)
+    layers = {layer["layer"]: layer["kind"] for layer in result["layers"]}
+    assert sum(layer["macs"] for layer in result["layers"]) > 0
+    for form in result["forms"].values():
+        assert len(form["runs_ms"]) == 2 * (3 - 1)
+        assert layers.items() <= {(node["layer"], node["kind"]) for node in form["nodes"]}
+    kinds = {node["kind"] for node in result["forms"]["int8 QDQ"]["nodes"]}
+    assert {profiles.NEURONS, profiles.LAYOUT} < kinds
 
 
 def test_sweep(network: Network) -> None:
