@@ -36,6 +36,8 @@ def reached(recipe: str) -> str:
         f"{first['macs'] / 1e6:.0f} M multiply-accumulates.",
         "",
         "![Validation metric over steps](../plots/tasks.svg)",
+        "",
+        "All points but the last two or three of a curve are of single frames, which the first phase is trained on.",
     ]
     return "\n".join(lines)
 

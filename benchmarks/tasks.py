@@ -2,9 +2,9 @@
 
     python -m benchmarks.tasks [NAME ...]
 
-Every run is a recipe as it is or with other neurons, trained into `out/tasks/`; one that is there is not repeated.
-Classes of clips are learnt on the backbone that learnt to tell parts of a body. The integer program is evaluated on
-held-out rendered clips. The result file is written anew from all runs that are finished.
+Every run is a recipe as it is or with a few things changed, trained into `out/tasks/`; one that is there is not
+repeated. Classes of clips are learnt on the backbone that learnt to tell parts of a body, and once without. The integer
+program is evaluated on held-out rendered clips. The result file is written anew from all runs that are finished.
 """
 
 from __future__ import annotations
@@ -44,39 +44,35 @@ class Variant:
     changes: Mapping[str, Any]
 
 
-LENT: Final = {"action-small": "parts-small"}
-"""The recipe that a recipe's backbone comes from."""
-
-VARIANTS = tuple(
-    Variant(recipe, name, changes)
-    for recipe in ("parts-small", "action-small")
-    for name, changes in (("levels 0 to 3", {}), ("binary", BINARY))
+VARIANTS = (
+    Variant("parts-small", "levels 0 to 3", {}),
+    Variant("parts-small", "binary", BINARY),
+    Variant("action-small", "levels 0 to 3", {"initial": "out/tasks/parts-small-levels-0-to-3/float.safetensors"}),
+    Variant("action-small", "binary", {**BINARY, "initial": "out/tasks/parts-small-binary/float.safetensors"}),
+    Variant("action-small", "levels 0 to 3, nothing lent", {}),
 )
 
 
 def configuration(variant: Variant) -> TrainConfig:
-    """The recipe with the variant's changes, on a backbone of the same variant where one is lent."""
-    changes = dict(variant.changes)
-    if variant.recipe in LENT:
-        changes["initial"] = str(folder(LENT[variant.recipe], variant.name) / "float.safetensors")
+    """The recipe with the variant's changes."""
     return load_train_config(
-        recipe_path(variant.recipe), [f"{key}={json.dumps(value)}" for key, value in changes.items()]
+        recipe_path(variant.recipe), [f"{key}={json.dumps(value)}" for key, value in variant.changes.items()]
     )
 
 
-def folder(recipe: str, name: str) -> Path:
-    """Where a variant of a recipe is trained."""
-    return FOLDER / f"{recipe}-{name}".replace(" ", "-")
+def folder(variant: Variant) -> Path:
+    """Where the variant is trained."""
+    return FOLDER / f"{variant.recipe}-{variant.name}".replace(" ", "-").replace(",", "")
 
 
 def result(variant: Variant) -> dict[str, Any]:
     """What a finished run reached: its curve, its integer program on held-out clips, and what a clip costs."""
-    path = folder(variant.recipe, variant.name) / "model.safetensors"
+    path = folder(variant) / "model.safetensors"
     model, meta = load_model(path)
     report = evaluate_model(path, runtime="onnxruntime packed", clips=CLIPS).report
     program = freeze(model)
     work = count(program, spikes_at(program, meta["firing_rates"]))
-    rows = json.loads((folder(variant.recipe, variant.name) / "metrics.json").read_text(encoding="utf-8"))["epochs"]
+    rows = json.loads((folder(variant) / "metrics.json").read_text(encoding="utf-8"))["epochs"]
     return {
         "recipe": variant.recipe,
         "variant": variant.name,
@@ -113,13 +109,13 @@ def main(names: Annotated[list[str] | None, typer.Argument(help="Recipes. Defaul
     for variant in VARIANTS:
         if not names or variant.recipe in names:
             Console().print(f"{variant.recipe}: {variant.name}", highlight=False)
-            train(configuration(variant), folder(variant.recipe, variant.name))
+            train(configuration(variant), folder(variant))
     collect()
 
 
 def collect() -> None:
     """Write the result file from the runs that are finished."""
-    done = [variant for variant in VARIANTS if (folder(variant.recipe, variant.name) / "model.safetensors").exists()]
+    done = [variant for variant in VARIANTS if (folder(variant) / "model.safetensors").exists()]
     entries = {"machine": machine().model_dump(mode="json"), "runs": [result(variant) for variant in done]}
     write_text(RESULT, json.dumps(entries, indent=1) + "\n")
 

@@ -16,7 +16,9 @@ _ASSETS = Path(__file__).parent / "assets"  # its README says how they were made
 TRAINED: Final[Mapping[str, Path]] = {
     "pose, 4 levels": PROGRAM,
     "classification, 3 levels": _ASSETS / "action-small.program.safetensors",
+    "classification, binary": _ASSETS / "action-small-binary.program.safetensors",
     "segmentation, 3 levels": _ASSETS / "parts-small.program.safetensors",
+    "segmentation, binary": _ASSETS / "parts-small-binary.program.safetensors",
 }
 
 
