@@ -187,10 +187,15 @@ bool byte_tile(const ByteConv& b, int begin, int end, int group, int group_end) 
   if (!x.ok() || !sums.ok() || !u.ok()) return false;
   memset(sums.get(), 0, pixels * step * sizeof(int32_t));
   for (int g = group; g < group_end; ++g) {
-    for (size_t i = 0; i < pixels; ++i) {
-      const int position = begin + static_cast<int>(i % count);
-      x[i] = b.frames.corner({static_cast<int>(i / count), position / c.out_w, position % c.out_w}) +
-             static_cast<size_t>(g) * c.group_in;
+    for (size_t i = 0; i < pixels;) {
+      Pixel p{static_cast<int>(i / count), begin / c.out_w, begin % c.out_w};
+      for (const size_t frame_end = i + count; i < frame_end; ++i) {
+        x[i] = b.frames.corner(p) + static_cast<size_t>(g) * c.group_in;
+        if (++p.ox == c.out_w) {
+          p.ox = 0;
+          ++p.oy;
+        }
+      }
     }
     const size_t column = static_cast<size_t>(g) * b.blocks.columns;
     const ByteDot::Weight* weight = b.weight + column * b.window.lanes * ByteDot::kDepth;

@@ -62,22 +62,10 @@ struct Simd {
   }
 
   // Sums of 32 channels of int8 rows in PairedRows' order.
-  struct Rows : PairedRows {
-    static constexpr int kChannels = 32;
-    __m256i both, high;
-    void begin(int count) {
-      both = _mm256_set1_epi16(start(count));
-      high = _mm256_setzero_si256();
-    }
-    void add(const int8_t* row) {
-      const __m256i pairs = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row));
-      both = _mm256_add_epi16(both, pairs);
-      high = _mm256_add_epi16(high, _mm256_srai_epi16(pairs, 8));
-    }
+  struct Rows : PairedSums {
     void total(I32* out) const {
-      const __m256i low = _mm256_sub_epi16(both, _mm256_slli_epi16(high, 8));
-      out[0] = low32(low);
-      out[1] = high32(low);
+      out[0] = low32(low());
+      out[1] = high32(low());
       out[2] = low32(high);
       out[3] = high32(high);
     }

@@ -56,20 +56,9 @@ struct Simd {
   static uint32_t word_of(const Mask* m) { return _mm512_kunpackw(m[1], m[0]); }
 
   // Sums of int8 rows in PairedRows' order, of 32 and of 64 channels.
-  struct LastRows : PairedRows {
-    static constexpr int kChannels = 32;
-    __m256i both, high;
-    void begin(int count) {
-      both = _mm256_set1_epi16(start(count));
-      high = _mm256_setzero_si256();
-    }
-    void add(const int8_t* row) {
-      const __m256i pairs = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row));
-      both = _mm256_add_epi16(both, pairs);
-      high = _mm256_add_epi16(high, _mm256_srai_epi16(pairs, 8));
-    }
+  struct LastRows : PairedSums {
     void total(I32* out) const {
-      out[0] = _mm512_cvtepi16_epi32(_mm256_sub_epi16(both, _mm256_slli_epi16(high, 8)));
+      out[0] = _mm512_cvtepi16_epi32(low());
       out[1] = _mm512_cvtepi16_epi32(high);
     }
   };
