@@ -1,4 +1,4 @@
-"""A published size with the heads of every task on the same features, as one integer program."""
+"""The heads of every task on the features of one backbone, as one integer program."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Heads(nn.ModuleDict):
 
 
 def every_head(size: str, **options: Any) -> Program:
-    """Random weights of a published size; one output a task, all of them read the backbone's features."""
+    """Random weights of a named size, with one output a task."""
     configs = {kind: model_config(size, head={"kind": kind, **head}, **options) for kind, head in HEADS.items()}
     clips = [random_clips(configs["pose"], 2, 0)]
     model = float_model(configs["pose"])

@@ -1,4 +1,4 @@
-"""Bundles for the tests of harnesses, and ways of damaging them that keep the manifest in order."""
+"""Bundles for the tests of harnesses, comparisons of runtimes, and ways of damaging that keep the manifest in order."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from svf_edge.shipped import CHECKPOINT, CLIP
 from tests.once import once
 from tests.programs import assert_not_silent, noise_clip, random_program
 
-ONNX = ("reference", "onnxruntime packed", "onnxruntime packed, no library", "onnxruntime portable")
+_ONNX = ("reference", "onnxruntime packed", "onnxruntime packed, no library", "onnxruntime portable")
 
 
 def needs_library(name: str) -> pytest.MarkDecorator:
@@ -67,9 +67,9 @@ def shipped_packed(factory: pytest.TempPathFactory) -> Bundle:
 def assert_on_onnxruntime(program: Program, clips: Mapping[str, NDArray[np.uint8]], folder: Path) -> Bundle:
     """Export `program` into a bundle at `folder` and compare spikes and outputs on `clips`, in both dialects."""
     bundle = write_bundle(program, folder, clips, targets=("onnx",))
-    report = run_parity(bundle, clips, ONNX)
+    report = run_parity(bundle, clips, _ONNX)
     assert report, "\n".join(map(str, report.runtimes))
-    assert [entry.verdict for entry in report.runtimes] == ["equal"] * len(ONNX)
+    assert [entry.verdict for entry in report.runtimes] == ["equal"] * len(_ONNX)
     return bundle
 
 
