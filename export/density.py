@@ -18,7 +18,8 @@ NO_RATES: Rates = MappingProxyType({})
 EVENT_BELOW = 0.05
 DENSE_ABOVE = 0.6
 """Spikes per neuron and step. Where adding rows and multiplying everything cost the same depends on the kernel set
-(docs/kernels.md): every set agrees outside these two, and between them it decides itself, tile by tile."""
+(docs/kernels.md): every set agrees outside these two where an output has hundreds of inputs, and between them it
+decides itself, tile by tile."""
 
 
 def choose(spikes_per_neuron: float | None) -> Density:
