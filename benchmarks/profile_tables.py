@@ -26,7 +26,7 @@ def by_kind(index: int) -> str:
         "| work | M MACs | at best ms | packed ms | share | int8 QDQ ms | share |",
         "|---|---|---|---|---|---|---|",
     ]
-    for kind in sorted({*packed, *int8}, key=lambda kind: -packed.get(kind, 0.0)):
+    for kind in sorted({*packed, *int8}, key=lambda kind: (-packed.get(kind, 0.0), -int8.get(kind, 0.0))):
         known = f"{macs[kind]:.1f} | {best[kind]:.3f}" if kind in macs else " | "
         lines.append(f"| {kind} | {known} | {_cell(packed, kind)} | {_cell(int8, kind)} |")
     whole, other, least = sum(packed.values()), sum(int8.values()), sum(best.values())
