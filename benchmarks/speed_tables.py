@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.results import Line, distributions, growth, load, soundness
+from svf_edge.runtimes.latency import Distribution
 
 
 def headline() -> str:
     """One sentence with the paired ratio on one thread."""
-    result = load("end_to_end")
-    case = next(case for case in result["cases"] if case["threads"] == 1)
-    stats = distributions(case["samples_ms"])
+    result, stats = load("end_to_end"), on_one_thread("end_to_end")
     packed, fp32, int8 = (stats[name].p50 for name in ("packed", "fp32", "int8 QDQ"))
     worst = "noisy" if "noisy" in map(soundness, stats.values()) else "good"
     return (
@@ -23,6 +22,12 @@ def headline() -> str:
         f"{stats['fp32'].count} runs in turns on the shipped clip, {result['spikes_per_neuron']:.2f} "
         f"spikes per neuron and frame; the measurement judged itself {worst}."
     )
+
+
+def on_one_thread(name: str) -> dict[str, Distribution]:
+    """Times of every variant in a result file of `benchmarks.end_to_end`, ms."""
+    case = next(case for case in load(name)["cases"] if case["threads"] == 1)
+    return distributions(case["samples_ms"])
 
 
 def end_to_end(name: str) -> str:
