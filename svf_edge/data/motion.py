@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,18 @@ from svf_edge.data.sample import UNKNOWN_CLASS
 Array = NDArray[np.float32]
 Times = NDArray[np.float64]
 
-EVERYDAY_SHARE: Final[float] = 0.3
-"""Share of training clips that show standing, gesturing or sitting instead of a captured motion."""
+EVERYDAY_SHARE: Final[float] = 0.4
+"""Share of training clips that show an everyday pose and gestures instead of a captured motion."""
+
+Pose = Literal["standing", "sitting", "bending", "balancing", "astride"]
+POSES: Final[dict[Pose, float]] = {
+    "standing": 0.5,
+    "sitting": 0.1,
+    "bending": 0.15,
+    "balancing": 0.15,
+    "astride": 0.1,
+}
+"""Shares of everyday poses: bending goes as far as crouching, balancing is on one leg."""
 
 SHARES: Final[dict[str, float]] = {
     "walk": 3.0,
@@ -139,10 +149,10 @@ def _jittered(rng: np.random.Generator, motion: Motion, times: Times, strength: 
 
 
 def _everyday(rng: np.random.Generator, times: Times) -> Motion:
-    """Standing (or sitting), the arms on their way from one ordinary place to another."""
-    sitting = rng.random() < 0.15
-    turn, bend = _posture(rng, sitting)
-    turn_to, bend_to = _posture(rng, sitting)
+    """A pose held, the arms on their way from one ordinary place to another."""
+    pose: Pose = list(POSES)[int(np.searchsorted(np.cumsum(list(POSES.values())), rng.random()))]
+    turn, bend = _posture(rng, pose)
+    turn_to, bend_to = _posture(rng, pose)
     for place in ("hip", "ankle", "knee"):  # the feet stay where they are
         for side in ("left", "right"):
             name = f"{side}_{place}"
@@ -150,6 +160,8 @@ def _everyday(rng: np.random.Generator, times: Times) -> Motion:
                 turn_to[_ROTATED[name]] = turn[_ROTATED[name]]
             else:
                 bend_to[_BENT[name]] = bend[_BENT[name]]
+    if pose in ("bending", "balancing"):
+        turn_to[_ROTATED["root"]] = turn[_ROTATED["root"]]
     phase = (times - times[0]) / rng.uniform(0.4, 2.0) + rng.uniform(-0.5, 1)
     weight = np.clip(phase, 0, 1)
     weight = (weight * weight * (3 - 2 * weight)).astype(np.float32)[:, None, None]
@@ -158,11 +170,11 @@ def _everyday(rng: np.random.Generator, times: Times) -> Motion:
     rotations = {name: turns[:, i] for name, i in _ROTATED.items()}
     rotations |= {name: bends[:, i] for name, i in _BENT.items()}
     root = np.zeros((len(times), 3), dtype=np.float32)
-    root[:, 1] = 0.5 if sitting else _STANDING_HEIGHT
+    root[:, 1] = 0.5 if pose == "sitting" else _STANDING_HEIGHT
     return Motion(root, rotations, UNKNOWN_CLASS)
 
 
-def _posture(rng: np.random.Generator, sitting: bool) -> tuple[Array, Array]:
+def _posture(rng: np.random.Generator, pose: Pose) -> tuple[Array, Array]:
     """Rotation vectors [9, 3] of the links in SPHERICAL and angles [4] of those in HINGES.
 
     About x a right arm or leg moves outward by a negative angle and a left one by a positive; about z both swing
@@ -173,24 +185,47 @@ def _posture(rng: np.random.Generator, sitting: bool) -> tuple[Array, Array]:
     turn[_ROTATED["chest"]] = rng.normal((0, 0, -0.03), (0.06, 0.15, 0.08))
     turn[_ROTATED["neck"]] = rng.normal((0, 0, -0.05), (0.08, 0.35, 0.15))
     turn[_ROTATED["root"]] = rng.normal(0, (0.04, 0.1, 0.04))
-    if rng.random() < 0.1 and not sitting:  # bowing
+    if rng.random() < 0.1 and pose in ("standing", "astride"):  # bowing
         turn[_ROTATED["chest"], 2] -= rng.uniform(0.2, 0.7)
-    lean = abs(rng.normal(0, 0.08))
-    stance = abs(rng.normal(0.08, 0.07))
+    stance = abs(rng.normal(0.08, 0.07)) + (rng.uniform(0.15, 0.6) if pose == "astride" else 0.0)
+    pitch = 0.0  # of the trunk; legs and hanging arms make up for it
+    if pose == "bending":
+        pitch = rng.uniform(0.4, 1.6)
+        turn[_ROTATED["root"], 2] -= pitch
+        turn[_ROTATED["chest"], 2] -= rng.uniform(0.0, 0.5)
+        turn[_ROTATED["neck"], 2] += rng.uniform(-0.2, 0.6)
+        crouch = rng.uniform(0, 1.8) * rng.uniform(0, 1)
+    lifted = rng.choice(np.array(["left", "right"])) if pose == "balancing" else ""
+    if lifted:
+        turn[_ROTATED["root"], 0] += rng.normal(0, 0.3)
+        pitch = float(np.clip(rng.normal(0.1, 0.4), -0.3, 1.2))
+        turn[_ROTATED["root"], 2] -= pitch
     for side, out in (("left", 1.0), ("right", -1.0)):
-        if sitting:
+        if pose == "sitting":
             swing, knee = rng.normal(1.45, 0.12), rng.normal(-1.5, 0.2)
+        elif pose == "bending":
+            swing, knee = pitch + 0.5 * crouch + rng.normal(0, 0.1), -crouch - abs(rng.normal(0.05, 0.1))
+        elif side == lifted:  # ahead with a bent knee, behind, or to the side
+            swing, knee = pitch + rng.uniform(-1.0, 1.7), -abs(rng.normal(0.3, 0.6))
         elif rng.random() < 0.25:  # a relaxed or stepping leg
-            swing, knee = rng.normal(0.2, 0.25), -abs(rng.normal(0.3, 0.25))
+            swing, knee = pitch + rng.normal(0.2, 0.25), -abs(rng.normal(0.3, 0.25))
         else:
-            swing, knee = rng.normal(0.02, 0.06), -abs(rng.normal(0.03, 0.05))
-        turn[_ROTATED[f"{side}_hip"]] = (out * stance, out * rng.normal(0.1, 0.15), swing)
+            swing, knee = pitch + rng.normal(0.02, 0.06), -abs(rng.normal(0.03, 0.05))
+        aside = stance + (abs(rng.normal(0, 0.5)) if side == lifted else 0.0)
+        turn[_ROTATED[f"{side}_hip"]] = (out * aside, out * rng.normal(0.1, 0.15), swing)
         bend[_BENT[f"{side}_knee"]] = knee
-        turn[_ROTATED[f"{side}_ankle"], 2] = 0 if sitting else -(swing + knee) * 0.7
+        turn[_ROTATED[f"{side}_ankle"], 2] = 0 if pose == "sitting" else -(swing - pitch + knee) * 0.7
         shoulder, elbow = _arm(rng, out)
         turn[_ROTATED[f"{side}_shoulder"]] = shoulder
+        if pose == "bending" and rng.random() < 0.7:  # hanging, or on the way to the ground
+            turn[_ROTATED[f"{side}_shoulder"], 2] += pitch
         bend[_BENT[f"{side}_elbow"]] = elbow
-    turn[_ROTATED["chest"], 2] -= lean
+    if pose == "astride" and rng.random() < 0.5:  # both arms alike, as in a jumping jack
+        raised, elbow = rng.uniform(0.3, 2.9), abs(rng.normal(0.2, 0.3))
+        for side, out in (("left", 1.0), ("right", -1.0)):
+            turn[_ROTATED[f"{side}_shoulder"]] = (out * (raised + rng.normal(0, 0.1)), 0, rng.normal(0, 0.2))
+            bend[_BENT[f"{side}_elbow"]] = elbow
+    turn[_ROTATED["chest"], 2] -= abs(rng.normal(0, 0.08))
     return turn, bend
 
 

@@ -47,6 +47,10 @@ _CAPSULES: Final = {
 _NEVER: Final = 9.0
 """A threshold no point reaches: the part has its first colour only."""
 
+_BARE_SHARE: Final = 0.14
+_BAREFOOT_SHARE: Final = (0.08, 0.6)
+"""Shares of people without a shirt, and without shoes among the dressed and the bare."""
+
 
 @dataclass(frozen=True)
 class Person:
@@ -85,8 +89,11 @@ def random_person(rng: np.random.Generator) -> Person:
     tone = rng.uniform(0, len(_SKIN_TONES) - 1)
     skin = _SKIN_TONES[int(tone)] * (1 - tone % 1) + _SKIN_TONES[int(tone) + 1] * (tone % 1)
     hair = _HAIR_TONES[rng.integers(len(_HAIR_TONES))]
-    shirt = random_colour(rng, 0.45)
-    legwear = shirt if rng.random() < 0.1 else random_colour(rng, 0.25)
+    skin = (skin * rng.uniform(0.85, 1.1)).astype(np.float32)
+    bare = rng.random() < _BARE_SHARE
+    barefoot = rng.random() < _BAREFOOT_SHARE[bare]
+    shirt = skin if bare else random_colour(rng, 0.45)
+    legwear = shirt if rng.random() < 0.1 and not bare else random_colour(rng, 0.25)
     return Person(
         proportions=Proportions(
             torso=around(0.06),
@@ -97,25 +104,25 @@ def random_person(rng: np.random.Generator) -> Person:
             head=around(0.06),
         ),
         girth=around(0.13),
-        sleeve=_choice(rng, (0.0, 0.45, 0.9, 2.0), (0.1, 0.45, 0.55)),
-        trousers=_choice(rng, (0.3, 0.9, 1.5, 2.0), (0.1, 0.3, 0.4)),
+        sleeve=0.0 if bare else _choice(rng, (0.0, 0.45, 0.9, 2.0), (0.1, 0.45, 0.55)),
+        trousers=_choice(rng, (0.3, 0.9, 1.5, 2.0), (0.25, 0.6, 0.65) if bare else (0.1, 0.3, 0.4)),
         bagginess=float(rng.uniform(0.95, 1.3)),
         hair_line=float(rng.uniform(-0.25, 0.45)),
         hair_length=float(rng.uniform(0.05, 0.3)) if rng.random() < 0.4 else 0.0,
         hat=float(rng.choice(np.array([-1.0, 0.1, 0.14]))) if rng.random() < 0.2 else 0.0,
         skirt=float(rng.uniform(0.2, 0.45)) if rng.random() < 0.1 else 0.0,
         bag=float(rng.uniform(0.07, 0.13)) if rng.random() < 0.1 else 0.0,
-        open_jacket=float(rng.uniform(0.75, 0.95)) if rng.random() < 0.2 else _NEVER,
-        skin=(skin * rng.uniform(0.85, 1.1)).astype(np.float32),
+        open_jacket=float(rng.uniform(0.75, 0.95)) if rng.random() < 0.2 and not bare else _NEVER,
+        skin=skin,
         hair=(hair * rng.uniform(0.7, 1.2)).astype(np.float32),
         shirt=shirt,
         jacket_lining=random_colour(rng, 0.2),
         legwear=legwear,
-        shoes=random_colour(rng, 0.15),
+        shoes=skin if barefoot else random_colour(rng, 0.15),
         hat_colour=random_colour(rng, 0.4),
         bag_colour=random_colour(rng, 0.3),
         pattern=_random_pattern(rng),
-        shirt_pattern=_pattern_strength(rng),
+        shirt_pattern=_pattern_strength(rng) * np.float32(0.2 if bare else 1.0),
         legwear_pattern=_pattern_strength(rng) * np.float32(0.3),
     )
 

@@ -25,7 +25,7 @@ from svf_edge.errors import UnsupportedInput
 Array = NDArray[np.float32]
 Motions = Literal["split", "classes"]
 
-GENERATOR_VERSION: Final[int] = 2
+GENERATOR_VERSION: Final[int] = 3
 """Part of every cache's identity; raised whenever the same seed would give other bytes."""
 
 BLURRED_SHARE: Final[float] = 0.12
