@@ -95,12 +95,32 @@ def tasks(figure: Figure) -> None:
         axes.legend(fontsize="small")
 
 
+def learning(figure: Figure) -> None:
+    """PCK of the shipped run and its dense twin over the frames they saw, and PCK over firing rates."""
+    result = load("pose_runs")
+    curves, rates = figure.subplots(1, 2)
+    for run in result["runs"]:
+        if run["name"] in ("shipped", result["twin"]):
+            seen = [frames / 1000 for frames in itertools.accumulate(row["frames"] for row in run["curve"])]
+            for metric, style in (("pck@0.2", "o-"), ("pck@0.1", "o:")):
+                colour = "C0" if run["name"] == "shipped" else "C1"
+                label = f"{run['name']}, {metric}"
+                curves.plot(seen, [row[metric] for row in run["curve"]], style, color=colour, label=label, markersize=3)
+        else:
+            rates.plot(run["float"]["firing_rate"], run["float"]["pck@0.2"], "o", label=run["name"])
+    curves.set(xlabel="thousand frames seen", ylabel="share of joints", title="unseen synthetic motions")
+    curves.legend(fontsize="small")
+    rates.set(xlabel="firing rate per level", ylabel="pck@0.2", title="what fewer spikes cost", xlim=(0, None))
+    rates.legend(fontsize="small")
+
+
 PLOTS: Mapping[str, tuple[str, Callable[[Any], None], tuple[float, float]]] = {
     "firing_rates": ("sweep", firing_rates, (6, 3.6)),
     "scaling": ("scaling", scaling, (9, 3.6)),
     "spacetime": ("spacetime", spacetime, (9, 3.6)),
     "convolutions": ("kernels", convolutions, (7, 4)),
     "tasks": ("tasks", tasks, (9, 3.6)),
+    "learning": ("pose_runs", learning, (9, 3.6)),
 }
 """File name, result file, drawing, size in inches."""
 

@@ -22,8 +22,9 @@ from torch.autograd.function import once_differentiable
 from svf_edge.contract import INT8_MAX, WEIGHT_BITS, weight_limit
 from svf_edge.errors import MissingPackage, UnsupportedInput
 from svf_edge.model.config import ModelConfig
+from svf_edge.model.convolution import convolve
 from svf_edge.model.heads import SpatialMean, SpatialSum
-from svf_edge.model.layers import AttentionLif, ConvNorm, convolve
+from svf_edge.model.layers import AttentionLif, ConvNorm
 from svf_edge.model.network import SpikeVideoFormer
 from svf_edge.model.neurons import Lif
 

@@ -19,7 +19,7 @@ Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Rate = Annotated[float, Field(gt=0, le=1)]
-PhaseName = Literal["image", "float", "qat"]
+PhaseName = Literal["dense", "image", "float", "qat"]
 
 MACHINE: Final = frozenset({"accelerator", "devices", "num_nodes", "strategy", "workers", "threads", "pictures"})
 """Entries that say where a run computes, not what. A run may go on with others."""
@@ -37,6 +37,8 @@ class Phase(_Frozen):
     learning_rate: Positive
     warmup: Share = 0.05
     """Share of the steps over which the learning rate rises; it then falls to 0 along a cosine."""
+    rate_weight: Annotated[float, Field(ge=0)] | None = None
+    """In this phase, in place of the run's `rate_weight`."""
 
 
 class Distillation(_Frozen):
@@ -53,14 +55,17 @@ class TrainConfig(_Frozen):
 
     name: str
     model: ModelConfig
+    dense_phase: Phase | None = None
+    """Float training of the dense twin on single frames, whose weights the spiking network then starts from: a ReLU
+    passes every gradient that a surrogate blurs, so the same frames teach it more."""
     image_phase: Phase | None = None
     """Float training ahead of the float phase, on single frames: as much work on four times as many different pictures
     as on clips of four frames, which hardly differ."""
     float_phase: Phase
     qat_phase: Phase
     initial: Path | None = None
-    """A float checkpoint of the same layers, whose weights the run starts from; with another head, a backbone to train
-    a new head on."""
+    """A checkpoint of the same layers, whose weights the run starts from; with another head, a backbone to train a new
+    head on. A quantised one is unfolded first."""
     data: DataSource = SyntheticSource()
     """Where training clips come from (`svf_edge.data.source`)."""
     val_data: DataSource | None = None
@@ -120,11 +125,26 @@ class TrainConfig(_Frozen):
             }
         )
 
+    def as_dense(self) -> TrainConfig:
+        """The configuration of the dense phase: that of the image phase, for the dense twin."""
+        images = self.on_images()
+        return images.model_copy(update={"model": images.model.model_copy(update={"neuron": "relu"})})
+
+    @property
+    def phases(self) -> dict[PhaseName, Phase]:
+        """The phases that the run has, in order."""
+        given: dict[PhaseName, Phase | None] = {
+            "dense": self.dense_phase,
+            "image": self.image_phase,
+            "float": self.float_phase,
+            "qat": self.qat_phase,
+        }
+        return {name: phase for name, phase in given.items() if phase is not None}
+
     def first_clip(self, name: PhaseName) -> int:
         """Where a phase begins in the stream of training clips: behind those of the phases before."""
-        phases = {"image": self.image_phase, "float": self.float_phase, "qat": self.qat_phase}
-        before = list(phases.values())[: list(phases).index(name)]
-        return sum(phase.epochs * phase.clips_per_epoch for phase in before if phase is not None)
+        before = list(self.phases)[: list(self.phases).index(name)]
+        return sum(self.phases[other].epochs * self.phases[other].clips_per_epoch for other in before)
 
     @property
     def validation_source(self) -> DataSource:
@@ -173,10 +193,8 @@ class TrainConfig(_Frozen):
     def _divisible(self) -> Self:
         """Every process takes the same number of clips, or one would wait for the others for ever."""
         counts = {
-            "image_phase.clips_per_epoch": self.image_phase.clips_per_epoch if self.image_phase else 0,
+            **{f"{name}_phase.clips_per_epoch": phase.clips_per_epoch for name, phase in self.phases.items()},
             "batch_size": self.batch_size,
-            "float_phase.clips_per_epoch": self.float_phase.clips_per_epoch,
-            "qat_phase.clips_per_epoch": self.qat_phase.clips_per_epoch,
             "validation_clips": self.validation_clips,
         }
         for name, count in counts.items():

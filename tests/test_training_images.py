@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from svf_edge.errors import BadFile
 from svf_edge.model.config import model_config
@@ -15,7 +16,7 @@ from svf_edge.quant import is_quantised
 from svf_edge.training import TaskTraining, start_model, train
 from svf_edge.training.clips import NewClips
 from svf_edge.training.run import stages
-from svf_edge.training_config import Phase, PhaseName, TrainConfig, load_train_config
+from svf_edge.training_config import TrainConfig, load_train_config
 from tests.models import float_model
 
 CONFIG = """
@@ -94,9 +95,36 @@ def test_a_dense_twin_ends_with_float_training(tmp_path: Path) -> None:
     assert train(config, folder).stat().st_mtime_ns == before
 
 
+DENSE = "dense_phase={epochs: 1, clips_per_epoch: 8, learning_rate: 0.003}"
+
+
+def test_a_spiking_network_goes_on_from_its_dense_twin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The twin's weights arrive, and no layer is silent; only a gain may have been moved for that."""
+    config = configuration(tmp_path, DENSE, "image_phase.rate_weight=0")
+    started = first_weights(monkeypatch)
+    folder = tmp_path / "run"
+    train(config, folder)
+    assert list(started) == ["dense", "image", "float", "qat"]
+    dense, meta = load_model(folder / "dense.safetensors")
+    assert dense.config.neuron == "relu" and dense.config.frames == 1
+    assert TrainConfig.model_validate(meta["training"]).model.neuron == "relu"
+    gains = {f"{name}.weight" for name, module in dense.named_modules() if isinstance(module, nn.BatchNorm2d)}
+    moved = {name for name, tensor in dense.state_dict().items() if not tensor.equal(started["image"][name])}
+    assert moved <= gains
+    image, _ = load_model(folder / "image.safetensors")
+    assert image.config.neuron == "lif"
+    rows = json.loads((folder / "metrics.json").read_text())["epochs"]
+    assert [row["phase"] for row in rows] == ["dense", "image", "float", "qat"]
+    charges = [row.get("loss/rate") for row in rows]
+    assert charges[0] is None and charges[1] == 0 and charges[2] is not None
+
+
 @pytest.mark.parametrize(
     ("changes", "names"),
     [
+        ((DENSE,), ["dense", "image", "float", "folded", "model"]),
+        ((DENSE, "image_phase=null"), ["dense", "float", "folded", "model"]),
+        ((DENSE, "model.neuron=relu"), ["dense", "image", "float"]),
         ((), ["image", "float", "folded", "model"]),
         (("image_phase=null",), ["float", "folded", "model"]),
         (("model.neuron=relu",), ["image", "float"]),
@@ -112,15 +140,11 @@ def test_phases_take_clips_one_after_another(tmp_path: Path) -> None:
     config = configuration(tmp_path, "image_phase.epochs=3", "float_phase.epochs=2")
     assert (config.first_clip("image"), config.first_clip("float"), config.first_clip("qat")) == (0, 48, 64)
     plain = configuration(tmp_path, "image_phase=null", "float_phase.epochs=2")
-    assert (plain.first_clip("image"), plain.first_clip("float"), plain.first_clip("qat")) == (0, 0, 16)
+    assert (plain.first_clip("float"), plain.first_clip("qat")) == (0, 16)
+    dense = configuration(tmp_path, DENSE)
+    assert [dense.first_clip(name) for name in dense.phases] == [0, 8, 24, 32]
     taken: list[int] = []
-    phases: dict[PhaseName, Phase | None] = {
-        "image": config.image_phase,
-        "float": config.float_phase,
-        "qat": config.qat_phase,
-    }
-    for name, phase in phases.items():
-        assert phase is not None
+    for name, phase in config.phases.items():
         sampler = NewClips(phase.clips_per_epoch, config.first_clip(name))
         for epoch in range(phase.epochs):
             sampler.set_epoch(epoch)

@@ -9,12 +9,13 @@ from typing import Final
 from svf_edge.data.sample import Sample, stack_samples
 from svf_edge.data.synthetic import Motions, SyntheticPoseDataset
 from svf_edge.program import Program
-from svf_edge.shipped import PROGRAM
+from svf_edge.shipped import NARROW_PROGRAM, PROGRAM
 
 _ASSETS = Path(__file__).parent / "assets"  # its README says how they were made
 
 TRAINED: Final[Mapping[str, Path]] = {
     "pose, 4 levels": PROGRAM,
+    "pose, weights of 4 bits": NARROW_PROGRAM,
     "classification, 3 levels": _ASSETS / "action-small.program.safetensors",
     "classification, binary": _ASSETS / "action-small-binary.program.safetensors",
     "segmentation, 3 levels": _ASSETS / "parts-small.program.safetensors",

@@ -1,4 +1,4 @@
-"""Turn a finished training run into the shipped model: checkpoint and integer program with what they reach.
+"""Turn a finished training run into the shipped model: checkpoint and integer programs with what they reach.
 
     python tools/make_shipped_model.py RUN svf_edge/assets/models              # everything
     python tools/make_shipped_model.py --card svf_edge/assets/models NAME      # measure again what is there
@@ -18,6 +18,8 @@ from pathlib import Path
 import torch
 from rich.progress import track
 
+from svf_edge.calib.calibrate import calibrate
+from svf_edge.calib.clips import synthetic_clips
 from svf_edge.data.sample import Sample, stack_samples
 from svf_edge.files import write_text
 from svf_edge.model_store import load_model, save_model
@@ -34,6 +36,9 @@ from svf_edge.tasks.task import Task
 from svf_edge.training import dataset
 from svf_edge.training_config import TrainConfig
 
+CLIPS = 64
+"""Unlabelled clips that the 4-bit program is calibrated on."""
+
 
 def integer_metrics(program: Program, clips: Sample, task: Task) -> dict[str, float]:
     """Metrics of the integer program under the reference interpreter."""
@@ -47,7 +52,7 @@ def integer_metrics(program: Program, clips: Sample, task: Task) -> dict[str, fl
 
 
 def main(folder: Path, target: Path) -> None:
-    """Evaluate, freeze and write `target/NAME.safetensors` and `target/NAME.program.safetensors`."""
+    """Evaluate, freeze and write `target/NAME.safetensors`, `.program.safetensors` and `.int4.program.safetensors`."""
     torch.set_num_threads(1)
     model, meta = load_model(folder / "model.safetensors")
     float_model, _ = load_model(folder / "float.safetensors")
@@ -59,24 +64,29 @@ def main(folder: Path, target: Path) -> None:
     program = freeze(model)
     prove(program, "float32")
     result = evaluate(model, clips, config.batch_size)
+    calibrated = calibrate(float_model.eval(), synthetic_clips(config.model, CLIPS), bits=4)
+    narrow = freeze(calibrated.model)
+    prove(narrow, "float32")
     meta |= {
         "float": evaluate(float_model, clips, config.batch_size).metrics,
         "metrics": result.metrics,
         "firing_rates": result.rates,
         "integer_program": integer_metrics(program, clips, task),
+        "narrow_program": integer_metrics(narrow, clips, task),
         "mean_pose": task.metrics(guess, clips),
         "validation": f"{len(clips['frames'])} synthetic clips of motions that training never shows",
     }
     save_model(model, target / f"{config.name}.safetensors", meta)
     save_program(program.with_meta(**meta), target / f"{config.name}.program.safetensors")
+    save_program(narrow.with_meta(**meta), target / f"{config.name}.int4.program.safetensors")
     write_card(target, config.name)
 
 
 def write_card(target: Path, name: str) -> None:
     """Evaluate the model in `target` and write `NAME.json` and `README.md` beside it."""
-    checkpoint, program = target / f"{name}.safetensors", target / f"{name}.program.safetensors"
+    checkpoint, program, narrow = (target / f"{name}.{kind}safetensors" for kind in ("", "program.", "int4.program."))
     with progress_bar() as progress:
-        card = measure(name, checkpoint, program, float_parameters(checkpoint), progress=progress)
+        card = measure(name, checkpoint, program, narrow, float_parameters(checkpoint), progress=progress)
     write_text(target / f"{name}.json", card.model_dump_json(indent=1) + "\n")
     write_text(target / "README.md", render(card))
 

@@ -26,16 +26,16 @@ def group_tokens(x: Tensor, heads: int, scope: Scope) -> Tensor:
 
 def ungroup_tokens(x: Tensor, scope: Scope, shape: tuple[int, ...]) -> Tensor:
     """Inverse of `group_tokens`, back to `shape` = `[T, B, C, H, W]`."""
-    steps, batch, _, height, width = shape
+    steps, batch, channels, height, width = shape
     heads, head_width = x.shape[1], x.shape[3]
     match scope:
         case "joint":
-            x = x.reshape(batch, heads, steps, height * width, head_width).permute(2, 0, 1, 4, 3)
+            x = x.reshape(batch, heads, steps, height * width, head_width).permute(2, 0, 3, 1, 4)
         case "spatial" | "causal":
-            x = x.reshape(steps, batch, heads, height * width, head_width).permute(0, 1, 2, 4, 3)
+            x = x.reshape(steps, batch, heads, height * width, head_width).permute(0, 1, 3, 2, 4)
         case "temporal":
-            x = x.reshape(batch, height * width, heads, steps, head_width).permute(3, 0, 2, 4, 1)
-    return x.reshape(shape)
+            x = x.reshape(batch, height * width, heads, steps, head_width).permute(3, 0, 1, 2, 4)
+    return x.reshape(steps, batch, height, width, channels).permute(0, 1, 4, 2, 3)
 
 
 def spike_attention(q: Tensor, k: Tensor, v: Tensor, heads: int, mode: Mode, scope: Scope) -> Tensor:

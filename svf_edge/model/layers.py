@@ -9,20 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from svf_edge.model.convolution import convolve
 from svf_edge.model.neurons import Lif
-
-
-def convolve(
-    x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, int], padding: tuple[int, int], groups: int
-) -> Tensor:
-    """`conv2d`. Depthwise ones run channels last on a CPU: their weight gradient takes a fifth of the time there."""
-    if groups == 1 or weight.shape[1] > 1 or x.device.type != "cpu" or not torch.is_grad_enabled():
-        return F.conv2d(x, weight, bias, stride, padding, 1, groups)
-    last = torch.channels_last
-    y = F.conv2d(
-        x.contiguous(memory_format=last), weight.contiguous(memory_format=last), bias, stride, padding, 1, groups
-    )
-    return y.contiguous()
 
 
 class ConvNorm(nn.Module):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,10 @@ from torch.autograd.function import once_differentiable
 
 Reset = Literal["hard", "soft"]
 Surrogate = Literal["sigmoid", "atan"]
+
+
+_STEEPEST: Final = 80.0
+"""Largest argument of an exponential that float32 holds."""
 
 
 class _LifFunction(torch.autograd.Function):
@@ -33,25 +37,39 @@ class _LifFunction(torch.autograd.Function):
         reset: Reset,
         surrogate: Surrogate,
         width: float,
-    ) -> tuple[Tensor, Tensor]:
-        x = x.detach().contiguous()  # one layout, or every other one is compiled for
-        potentials, spikes, membrane = _kernel(_recursion)(x, membrane, theta, unit, levels, reset)
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        x = x.detach()
+        ctx.last = x.ndim == 5 and theta.ndim == 0 and not x.is_contiguous()
+        x = _dense(x, ctx.last)  # one layout, or every other one is compiled for
+        before = None if membrane is None else _dense(membrane, ctx.last)
+        potentials, spikes, membrane, mean = _kernel(_recursion)(x, before, theta, unit, levels, reset)
         ctx.save_for_backward(potentials, spikes, theta)
         ctx.options = (levels, reset, surrogate, width)
+        spikes, membrane = _given(spikes, ctx.last), _given(membrane, ctx.last)
         ctx.mark_non_differentiable(membrane)
-        return spikes, membrane
+        return spikes, membrane, mean
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        grad_x = _kernel(_gradient)(grad.contiguous(), *ctx.saved_tensors, *ctx.options)
-        return grad_x, None, None, None, None, None, None, None
+    def backward(ctx: Any, grad: Tensor, _: Tensor, grad_mean: Tensor) -> tuple[Tensor | None, ...]:
+        grad_x = _kernel(_gradient)(_dense(grad, ctx.last), grad_mean, *ctx.saved_tensors, *ctx.options)
+        return _given(grad_x, ctx.last), None, None, None, None, None, None, None
+
+
+def _dense(x: Tensor, last: bool) -> Tensor:
+    """`x` without gaps; with `last` its channels moved behind the positions, as they lie in memory."""
+    return (x.movedim(-3, -1) if last else x).contiguous()
+
+
+def _given(x: Tensor, last: bool) -> Tensor:
+    """The inverse of `_dense`, as a view."""
+    return x.movedim(-1, -3) if last else x
 
 
 def _recursion(
     x: Tensor, membrane: Tensor | None, theta: Tensor, unit: float | None, levels: int, reset: Reset
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Potentials and spikes of all steps, and the membrane after the last."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Potentials and spikes of all steps, the membrane after the last, and the mean of all spikes."""
     potentials, spikes = [], []
     for drive in x.unbind(0):
         h = drive if membrane is None else membrane + drive
@@ -63,11 +81,13 @@ def _recursion(
         potentials.append(h)
         spikes.append(fired)
     assert membrane is not None  # x has at least one step
-    return torch.stack(potentials), torch.stack(spikes), membrane
+    fired = torch.stack(spikes)
+    return torch.stack(potentials), fired, membrane, fired.mean(dtype=torch.float32)
 
 
 def _gradient(
     grad: Tensor,
+    grad_mean: Tensor,
     potentials: Tensor,
     spikes: Tensor,
     theta: Tensor,
@@ -77,17 +97,20 @@ def _gradient(
     width: float,
 ) -> Tensor:
     """Gradient to the input: through the smoothed steps at every threshold, and back along the membrane."""
+    excess = potentials / theta - 1
     slope = torch.zeros_like(potentials)
-    for level in range(1, levels + 1):
-        excess = (potentials - level * theta) / theta
-        if surrogate == "sigmoid":
-            alpha = 4.0 / width
-            p = torch.sigmoid(excess * alpha)
+    if surrogate == "sigmoid":
+        alpha = 4.0 / width
+        # The same exponential for every level, but for a factor; beyond the bounds no slope is left.
+        odds = torch.exp((excess * alpha).clamp(-_STEEPEST, _STEEPEST))
+        for level in range(levels):
+            p = 1 / (1 + odds * math.exp(-level * alpha))
             slope = slope + alpha * p * (1 - p)
-        else:
-            alpha = 2.0 / width
-            slope = slope + (alpha / 2) / (1 + (excess * (math.pi / 2 * alpha)) ** 2)
-    direct = grad * slope * (0.5 / theta)
+    else:
+        alpha = 2.0 / width
+        for level in range(levels):
+            slope = slope + (alpha / 2) / (1 + ((excess - level) * (math.pi / 2 * alpha)) ** 2)
+    direct = (grad + grad_mean * (1 / grad.numel())) * slope * (0.5 / theta)
     steps = [direct[-1]]
     for step in reversed(range(grad.shape[0] - 1)):
         later = 0.5 * steps[-1]
@@ -153,12 +176,15 @@ def lif_from(
     reset: Reset,
     surrogate: Surrogate,
     width: float,
-) -> tuple[Tensor, Tensor]:
-    """`lif` from the membrane potential `membrane` `[...]` (None: 0) before the first step; also gives the last one.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`lif` from the membrane potential `membrane` `[...]` (None: 0) before the first step; also gives the last one,
+    and the mean of all spikes.
 
     No gradient passes through either membrane.
     """
-    result: tuple[Tensor, Tensor] = _LifFunction.apply(x, membrane, theta, unit, levels, reset, surrogate, width)
+    result: tuple[Tensor, Tensor, Tensor] = _LifFunction.apply(
+        x, membrane, theta, unit, levels, reset, surrogate, width
+    )
     return result
 
 
@@ -198,11 +224,13 @@ class Lif(nn.Module):
         """Spikes of `x` for a threshold `theta` that broadcasts to `[B, C, H, W]`, on a grid of `unit`."""
         if self.dense:
             values = torch.relu(x)
-            self.rate = (values.detach() > 0).to(x.dtype).mean() if self.track else None
+            self.rate = values.detach().count_nonzero() / values.numel() if self.track else None
             return values
-        spikes, membrane = lif_from(x, self.membrane, theta, unit, self.levels, self.reset, self.surrogate, self.width)
+        spikes, membrane, mean = lif_from(
+            x, self.membrane, theta, unit, self.levels, self.reset, self.surrogate, self.width
+        )
         self.membrane = membrane if self.carry else None
-        self.rate = spikes.mean() / self.levels if self.track else None
+        self.rate = mean / self.levels if self.track else None
         return spikes
 
     def forward(self, x: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import lightning
 import torch
@@ -26,6 +26,7 @@ from torch import Tensor
 
 from svf_edge.calib.batchnorm import reestimate
 from svf_edge.calib.exponents import inner_exponents
+from svf_edge.calib.unfolding import unfold
 from svf_edge.data.sample import Sample, stack_samples, stretch
 from svf_edge.data.synthetic import GENERATOR_VERSION
 from svf_edge.errors import BadFile, SvfError, UnsupportedInput
@@ -38,9 +39,9 @@ from svf_edge.tasks.evaluation import evaluate
 from svf_edge.training.clips import class_names, dataset, first_clips, validation_clips
 from svf_edge.training.history import History
 from svf_edge.training.module import TaskTraining
-from svf_edge.training.start import first_model
-from svf_edge.training.terms import LossTerm, loss_terms
-from svf_edge.training_config import Phase, PhaseName, TrainConfig
+from svf_edge.training.start import first_model, make_alive
+from svf_edge.training.terms import loss_terms
+from svf_edge.training_config import PhaseName, TrainConfig
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,6 @@ class Run:
     validation: Sample
     names: tuple[str, ...]
     history: History
-    terms: list[LossTerm]
 
     def calibration(self) -> Iterator[Tensor]:
         """The first training clips in batches `[B, T, C, H, W]`."""
@@ -79,21 +79,29 @@ def _on_images(run: Run) -> Run:
     return replace(run, config=run.config.on_images(), validation=stretch(run.validation, 0, 1))
 
 
+def _as_dense(run: Run) -> Run:
+    """The run of the dense twin on clips of one frame."""
+    return replace(_on_images(run), config=run.config.as_dense())
+
+
 def _load(_: Run, before: Path | None) -> SpikeVideoFormer:
     assert before is not None
     return load_model(before)[0]
 
 
-def _fit_images(run: Run, _: Path | None) -> SpikeVideoFormer:
-    assert run.config.image_phase is not None
-    return fit(run, start_model(run.config), run.config.image_phase, "image")
+def _fit_phase(name: PhaseName) -> Callable[[Run, Path | None], SpikeVideoFormer]:
+    """A float phase from the weights of the one before, which fit any neuron and any number of frames."""
 
+    def fit_phase(run: Run, before: Path | None) -> SpikeVideoFormer:
+        model = start_model(run.config)
+        if before is not None:
+            source, _ = load_model(before)
+            model.load_state_dict(source.state_dict())
+            if source.config.neuron != model.config.neuron:
+                make_alive(model, first_clips(run.config)["frames"][: run.config.batch_size])
+        return fit(run, model, name)
 
-def _fit_float(run: Run, before: Path | None) -> SpikeVideoFormer:
-    model = start_model(run.config)
-    if before is not None:  # the same weights for any number of frames
-        model.load_state_dict(_load(run, before).state_dict())
-    return fit(run, model, run.config.float_phase, "float")
+    return fit_phase
 
 
 def _finish_float(run: Run, model: SpikeVideoFormer, _: dict[str, Any]) -> tuple[SpikeVideoFormer, dict[str, Any]]:
@@ -108,7 +116,7 @@ def _finish_fold(run: Run, model: SpikeVideoFormer, meta: dict[str, Any]) -> tup
 
 def _fit_qat(run: Run, before: Path | None) -> SpikeVideoFormer:
     lightning.seed_everything(run.config.seed + 1, verbose=False)
-    return fit(run, _load(run, before), run.config.qat_phase, "qat")
+    return fit(run, _load(run, before), "qat")
 
 
 def _finish_qat(_: Run, model: SpikeVideoFormer, meta: dict[str, Any]) -> tuple[SpikeVideoFormer, dict[str, Any]]:
@@ -117,16 +125,20 @@ def _finish_qat(_: Run, model: SpikeVideoFormer, meta: dict[str, Any]) -> tuple[
 
 def stages(config: TrainConfig) -> list[Stage]:
     """The stages of a run, in order; those of a dense twin end with float training."""
-    phases = config.image_phase, config.float_phase, config.qat_phase
-    image, float_, qat = (f"{phase.epochs if phase else 0} epochs" for phase in phases)
-    all_stages = [
-        Stage("image", f"float training on single frames, {image}", _fit_images, _finish_float, _on_images),
-        Stage("float", f"float training, {float_}", _fit_float, _finish_float),
+    dense, image, float_, qat = (
+        f"{config.phases[name].epochs if name in config.phases else 0} epochs" for name in get_args(PhaseName)
+    )
+    every = [
+        Stage("dense", f"float training of the dense twin, {dense}", _fit_phase("dense"), _finish_float, _as_dense),
+        Stage("image", f"float training on single frames, {image}", _fit_phase("image"), _finish_float, _on_images),
+        Stage("float", f"float training, {float_}", _fit_phase("float"), _finish_float),
         Stage("folded", "folding and calibration", _load, _finish_fold),
         Stage("model", f"quantisation-aware training, {qat}", _fit_qat, _finish_qat),
     ]
-    wanted = all_stages if config.image_phase else all_stages[1:]
-    return [stage for stage in wanted if config.model.neuron == "lif" or stage.name in ("image", "float")]
+    left_out = {"dense", "image"} - set(config.phases)
+    if config.model.neuron != "lif":
+        left_out |= {"folded", "model"}
+    return [stage for stage in every if stage.name not in left_out]
 
 
 def train(config: TrainConfig, folder: str | Path) -> Path:
@@ -149,7 +161,8 @@ def train(config: TrainConfig, folder: str | Path) -> Path:
     names = class_names(config)
     clips = validation_clips(config)
     dataset("train", config.calibration_clips, config, config.stream_chunks)
-    terms = loss_terms(config)
+    for phase in config.phases.values():
+        loss_terms(config, phase)
     if config.initial is not None:
         start_model(config)
     _claim(folder, config)
@@ -162,7 +175,7 @@ def train(config: TrainConfig, folder: str | Path) -> Path:
         return paths[-1]
     if config.pictures and not importlib.util.find_spec("matplotlib"):
         _announce("no pictures: matplotlib is not installed (pip install 'svf-edge[report]')")
-    run = Run(config, folder, stack_samples(clips), names, History(folder), terms)
+    run = Run(config, folder, stack_samples(clips), names, History(folder))
     before: Path | None = None
     for number, (stage, path) in enumerate(zip(order, paths, strict=True), 1):
         if not path.exists():
@@ -188,6 +201,8 @@ def start_model(config: TrainConfig) -> SpikeVideoFormer:
     if config.initial is None:
         return first_model(config, first_clips(config))
     source, _ = load_model(config.initial)
+    if is_quantised(source):
+        source = unfold(source, first_clips(config)["frames"].split(config.batch_size))
     same_head = source.config.head == config.model.head
     model = SpikeVideoFormer(config.model) if same_head else first_model(config, first_clips(config))
     part, weights = (model, source) if same_head else (model.backbone, source.backbone)
@@ -201,9 +216,10 @@ def start_model(config: TrainConfig) -> SpikeVideoFormer:
     return model
 
 
-def fit(run: Run, model: SpikeVideoFormer, phase: Phase, name: PhaseName) -> SpikeVideoFormer:
+def fit(run: Run, model: SpikeVideoFormer, name: PhaseName) -> SpikeVideoFormer:
     """Train `model` for one phase, from its last finished epoch if there is one; gives the model to keep."""
     config, folder = run.config, run.folder / name
+    phase = config.phases[name]
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # device lists and tips say nothing here
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")  # a resumed run
     warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")  # between Lightning and torch
@@ -212,7 +228,7 @@ def fit(run: Run, model: SpikeVideoFormer, phase: Phase, name: PhaseName) -> Spi
         config,
         phase,
         name=name,
-        terms=run.terms,
+        terms=loss_terms(config, phase),
         validation=run.validation,
         names=run.names,
         history=run.history,

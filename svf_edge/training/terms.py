@@ -17,7 +17,7 @@ from svf_edge.model.network import SpikeVideoFormer
 from svf_edge.model_store import load_model
 from svf_edge.tasks.registry import make_task
 from svf_edge.tasks.task import Task
-from svf_edge.training_config import Distillation, TrainConfig
+from svf_edge.training_config import Distillation, Phase, TrainConfig
 
 
 @dataclass(frozen=True)
@@ -121,14 +121,13 @@ class DistillationTerm:
         return divergence * (self.settings.weight / cool**2)
 
 
-def loss_terms(config: TrainConfig) -> list[LossTerm]:
-    """The terms of a run."""
+def loss_terms(config: TrainConfig, phase: Phase) -> list[LossTerm]:
+    """The terms of a phase."""
     task = make_task(config.model, sigma=config.sigma)
     terms: list[LossTerm] = [TaskTerm(task)]
     if config.model.neuron == "lif":
-        terms.append(
-            RateTerm(config.rate_target, config.rate_scope, config.rate_layers, config.rate_weight, config.rate_warmup)
-        )
+        weight = config.rate_weight if phase.rate_weight is None else phase.rate_weight
+        terms.append(RateTerm(config.rate_target, config.rate_scope, config.rate_layers, weight, config.rate_warmup))
     if config.distillation is not None:
         terms.append(DistillationTerm(config.distillation, task))
     return terms

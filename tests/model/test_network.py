@@ -11,7 +11,7 @@ from torch import nn
 from svf_edge.errors import UnsupportedInput
 from svf_edge.model.blocks import RepConv
 from svf_edge.model.config import ModelConfig, model_config, parse_config
-from svf_edge.model.layers import AttentionLif, ConvNorm, convolve
+from svf_edge.model.layers import AttentionLif, ConvNorm
 from svf_edge.model.network import SpikeVideoFormer, parameter_count, tracked_rates
 from svf_edge.quant import quantise
 from tests.models import float_model, quantised_model, random_clips
@@ -93,30 +93,6 @@ def test_the_dense_twin_learns_everywhere_and_has_no_integers() -> None:
     assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().max() > 0] == []
     with pytest.raises(UnsupportedInput, match=r"relu.*no integer program.*neuron: lif"):
         quantise(model, {})
-
-
-@pytest.mark.parametrize(
-    ("stride", "padding", "bias"), [((1, 1), (3, 3), True), ((2, 1), (0, 2), False)], ids=["7x7", "strided"]
-)
-def test_depthwise_convolution_in_another_layout_is_the_same(
-    stride: tuple[int, int], padding: tuple[int, int], bias: bool
-) -> None:
-    """Values and all gradients agree with conv2d, in the layout that everything else has."""
-    torch.manual_seed(0)
-    x, weight = torch.randn(2, 6, 9, 8, requires_grad=True), torch.randn(6, 1, 7, 7, requires_grad=True)
-    offset = torch.randn(6, requires_grad=True) if bias else None
-    inputs = [tensor for tensor in (x, weight, offset) if tensor is not None]
-    results = []
-    for y in (
-        convolve(x, weight, offset, stride, padding, 6),
-        nn.functional.conv2d(x, weight, offset, stride, padding, groups=6),
-    ):
-        cotangent = torch.linspace(-1, 1, y.numel()).view_as(y)
-        results.append((y.detach(), *torch.autograd.grad((y * cotangent).sum(), inputs)))
-        assert y.is_contiguous()
-    for got, want in zip(*results, strict=True):
-        assert want.std() > 0.1
-        torch.testing.assert_close(got, want, atol=1e-4, rtol=1e-4)
 
 
 def test_batch_items_do_not_mix() -> None:

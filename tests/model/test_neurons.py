@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from svf_edge.model import neurons
+from svf_edge.model.convolution import channels_last
 from svf_edge.model.neurons import Lif, Reset, Surrogate, fused_neurons, lif, lif_from
 
 
@@ -97,6 +98,33 @@ def test_rate_is_kept_while_tracked_and_carries_gradient() -> None:
     assert x.grad is not None and x.grad.abs().min() > 0
 
 
+def test_the_rate_is_the_mean_of_the_spikes_in_value_and_gradient() -> None:
+    torch.manual_seed(0)
+    x = (3 * torch.randn(3, 2, 4, 5, 5)).requires_grad_()
+    theta, weight = torch.tensor(1.0), torch.randn(3, 2, 4, 5, 5)
+    spikes, _, mean = lif_from(x, None, theta, None, 4, "soft", "sigmoid", 1.0)
+    torch.testing.assert_close(mean, spikes.mean())
+    (got,) = torch.autograd.grad((spikes * weight).sum() + 7 * mean, x, retain_graph=True)
+    (want,) = torch.autograd.grad((spikes * weight).sum() + 7 * spikes.mean(), x)
+    torch.testing.assert_close(got, want)
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_memory_layout_changes_nothing(before: bool) -> None:
+    torch.manual_seed(0)
+    x, weight = 3 * torch.randn(3, 2, 4, 5, 6), torch.randn(3, 2, 4, 5, 6)
+    membrane = torch.rand(2, 4, 5, 6) if before else None
+    results = []
+    for laid in (x, channels_last(x)):
+        leaf = laid.detach().requires_grad_()
+        spikes, after, mean = lif_from(leaf, membrane, torch.tensor(1.0), None, 4, "soft", "sigmoid", 1.0)
+        assert spikes.stride() == laid.stride()
+        (gradient,) = torch.autograd.grad((spikes * weight).sum() + mean, leaf)
+        results.append((spikes.detach(), after, mean.detach(), gradient))
+    for one, other in zip(*results, strict=True):
+        assert torch.equal(one, other)
+
+
 def test_rate_is_per_level() -> None:
     """Every neuron at 2 of 4 levels: half of what it could fire."""
     layer = Lif(levels=4)
@@ -129,7 +157,7 @@ def test_fused_neurons_spike_the_same(
     weight = torch.randn_like(x)
 
     def compute() -> tuple[Tensor, Tensor, Tensor]:
-        spikes, membrane = lif_from(x, None, torch.tensor(1.0), unit, levels, reset, "sigmoid", 1.0)
+        spikes, membrane, _ = lif_from(x, None, torch.tensor(1.0), unit, levels, reset, "sigmoid", 1.0)
         (gradient,) = torch.autograd.grad((spikes * weight).sum(), x)
         return spikes.detach(), membrane, gradient
 
