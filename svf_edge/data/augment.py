@@ -20,13 +20,13 @@ def augment(clip: Sample, rng: np.random.Generator) -> Sample:
     if rng.random() < 0.3:
         clip = reversed_in_time(clip)
     if rng.random() < 0.7:
-        angle = float(rng.normal(0, np.radians(5)))
-        scale = float(np.exp(rng.normal(0, 0.1)))
+        angle = float(rng.normal(0, np.radians(10)))
+        scale = float(np.exp(rng.normal(0, 0.12)))
         height, width = clip["frames"].shape[-2:]
         shift = rng.normal(0, 0.04, 2) * (width, height)
         clip = moved(clip, angle, scale, (float(shift[0]), float(shift[1])))
-    gain = rng.uniform(0.75, 1.25) * (1 + rng.uniform(-0.08, 0.08, 3))
-    return recoloured(clip, gain.astype(np.float32), float(rng.uniform(0.75, 1.25)), float(rng.uniform(0.5, 1.3)))
+    gain = np.exp(rng.uniform(np.log(0.45), np.log(1.35))) * (1 + rng.uniform(-0.1, 0.1, 3))  # dusk to glare
+    return recoloured(clip, gain.astype(np.float32), float(rng.uniform(0.55, 1.3)), float(rng.uniform(0.4, 1.3)))
 
 
 def mirrored(clip: Sample) -> Sample:
@@ -91,11 +91,11 @@ def moved(clip: Sample, angle: float, scale: float, shift: tuple[float, float]) 
 def recoloured(clip: Sample, gain: np.ndarray, contrast: float, saturation: float) -> Sample:
     """Every colour channel multiplied by `gain` [3]; contrast about the mean, saturation about grey (1: as is)."""
     frames = clip["frames"].float()
-    grey = frames.mean(dim=1, keepdim=True)
-    frames = grey + (frames - grey) * saturation
-    middle = grey.mean()
-    frames = (middle + (frames - middle) * contrast) * torch.from_numpy(gain)[:, None, None]
-    return {**clip, "frames": _to_bytes(frames)}
+    grey = (1 - saturation) / 3 * torch.ones(3, 3) + saturation * torch.eye(3)
+    factor = torch.from_numpy(gain)[:, None]
+    offset = factor * ((1 - contrast) * frames.mean())
+    pixels = torch.baddbmm(offset, (factor * contrast * grey).expand(len(frames), 3, 3), frames.flatten(2))
+    return {**clip, "frames": _to_bytes(pixels.view_as(frames))}
 
 
 def _to_bytes(frames: Tensor) -> Tensor:
