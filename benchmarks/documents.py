@@ -113,10 +113,8 @@ def runner_start() -> str:
 def study(group: str) -> str:
     """The runs of one group beside the network they differ from: means over seeds, and the seeds' least and most."""
     result = load("study")
+    base = [run for run in result["runs"] if run["variant"] == result["base"]]
     runs = [run for run in result["runs"] if run["group"] == group and run["variant"] != result["base"]]
-    version = max(run["generator_version"] for run in runs)  # other clips, other numbers
-    runs = [run for run in runs if run["generator_version"] == version]
-    base = [run for run in result["runs"] if run["variant"] == result["base"] and run["generator_version"] == version]
     lines = [
         "| network | seeds | float PCK@0.1 | float PCK@0.2 | integer PCK@0.2 | firing rate per level | minutes a run |",
         "|---|---|---|---|---|---|---|",
@@ -132,11 +130,11 @@ def study(group: str) -> str:
 
 
 def full_twin() -> str:
-    """The shipped run and its dense twin."""
+    """The spiking network and its dense twin at equal budgets."""
     result = load("pose_runs")
     lines = ["| network | frames seen | float PCK@0.1 | float PCK@0.2 | integer PCK@0.2 |", "|---|---|---|---|---|"]
     for run in result["runs"]:
-        if run["name"] in ("shipped", result["twin"]):
+        if run["name"] in (result["spiking"], result["twin"]):
             seen = sum(row["frames"] for row in run["curve"] if row["phase"] != "qat")
             fine, coarse = (f"{run['float'][f'pck@{t}']:.3f}" for t in ("0.1", "0.2"))
             integer = f"{run['model']['pck@0.2']:.3f}" if "model" in run else ""
@@ -151,7 +149,7 @@ def full_rates() -> str:
         "| charge | firing rate per level | float PCK@0.1 | float PCK@0.2 | lost PCK@0.2 |",
         "|---|---|---|---|---|",
     ]
-    charged = [run for run in result["runs"] if run["name"] not in ("shipped", result["twin"])]
+    charged = [run for run in result["runs"] if run["name"] not in (result["spiking"], result["twin"])]
     for run in charged:
         reached = run["float"]
         lost = charged[0]["float"]["pck@0.2"] - reached["pck@0.2"]
@@ -211,10 +209,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "task_segmentation": partial(task_tables.reached, "parts-small"),
     "runner_sizes": runner_sizes,
     "runner_start": runner_start,
-    **{
-        f"study_{group}": partial(study, group)
-        for group in ("attention", "twin", "start", "levels", "optimiser", "rate")
-    },
+    **{f"study_{group}": partial(study, group) for group in ("attention", "twin", "levels", "optimiser", "rate")},
 }
 
 

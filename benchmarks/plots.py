@@ -96,14 +96,14 @@ def tasks(figure: Figure) -> None:
 
 
 def learning(figure: Figure) -> None:
-    """PCK of the shipped run and its dense twin over the frames they saw, and PCK over firing rates."""
+    """PCK of the spiking network and its dense twin over the frames they saw, and PCK over firing rates."""
     result = load("pose_runs")
     curves, rates = figure.subplots(1, 2)
     for run in result["runs"]:
-        if run["name"] in ("shipped", result["twin"]):
+        if run["name"] in (result["spiking"], result["twin"]):
             seen = [frames / 1000 for frames in itertools.accumulate(row["frames"] for row in run["curve"])]
             for metric, style in (("pck@0.2", "o-"), ("pck@0.1", "o:")):
-                colour = "C0" if run["name"] == "shipped" else "C1"
+                colour = "C0" if run["name"] == result["spiking"] else "C1"
                 label = f"{run['name']}, {metric}"
                 curves.plot(seen, [row[metric] for row in run["curve"]], style, color=colour, label=label, markersize=3)
         else:

@@ -40,23 +40,14 @@ class Variant:
     seeds: tuple[int, ...] = SEEDS
 
 
-BASE = Variant("attention", "joint Hamming", {})
 VARIANTS = (
-    BASE,
+    Variant("attention", "joint Hamming", {}),
     Variant("twin", "dense twin (ReLU)", {"model.neuron": "relu", "model.norm_gain": 2}),
     Variant("attention", "joint dot product", {"model.attention": "dot"}),
     Variant("attention", "spatial Hamming", {"model.space_time": "spatial"}),
     Variant("attention", "no attention", {"model.space_time": "none"}),
     Variant("levels", "levels 1", {"model.levels": 1, "model.norm_gain": 2}),
     Variant("levels", "levels 2", {"model.levels": 2}, (0,)),
-    Variant(
-        "start",
-        "dense twin first",
-        {
-            "dense_phase": {"epochs": 1, "clips_per_epoch": 15360, "learning_rate": 0.002},
-            "image_phase": {"epochs": 1, "clips_per_epoch": 5120, "learning_rate": 0.001},
-        },
-    ),
     Variant("optimiser", "AdamW", {"optimiser": "adamw"}, (0,)),
     Variant("rate", "target 0.12", {"rate_target": 0.12, "rate_weight": 0.5}, (0,)),
     Variant("rate", "target 0.09", {"rate_target": 0.09, "rate_weight": 0.5}, (0,)),
@@ -76,17 +67,11 @@ def result(path: Path) -> dict[str, Any]:
     """What a finished run reached: float and, where there is one, integer metrics."""
     _, meta = load_model(path)
     return {
-        "generator_version": meta["generator_version"],
         "float": meta.get("float", meta["metrics"]),
         "integer": meta["metrics"] if "float" in meta else None,
         "firing_rate": meta["metrics"]["firing_rate"],
         "seconds": meta["training_seconds"],
     }
-
-
-def identity(run: Mapping[str, Any]) -> tuple[str, int, int]:
-    """What tells runs apart."""
-    return run["variant"], run["seed"], run["generator_version"]
 
 
 def main(
@@ -104,30 +89,28 @@ def main(
     ]
     for variant, seed in rounds:
         config = configuration(variant, seed)
-        if not groups or variant.group in groups or variant is BASE:
+        if not groups or variant.group in groups:
             Console().print(f"{variant.group}: {variant.name}, seed {seed}", highlight=False)
             train(config, FOLDER / config.name)
             collect()
 
 
 def collect() -> None:
-    """Write the result file: what it held, and the runs that are finished in place of earlier ones."""
-    stored = json.loads(RESULT.read_text(encoding="utf-8"))["runs"] if RESULT.exists() else []
-    runs = {identity(run): run for run in stored}
+    """Write the result file from the runs that are finished."""
+    runs = []
     for variant in VARIANTS:
         for seed in variant.seeds:
             config = configuration(variant, seed)
             stage = "float" if config.model.neuron == "relu" else "model"
             path = FOLDER / config.name / f"{stage}.safetensors"
             if path.exists():
-                run = {"group": variant.group, "variant": variant.name, "seed": seed, **result(path)}
-                runs[identity(run)] = run
+                runs.append({"group": variant.group, "variant": variant.name, "seed": seed, **result(path)})
     recipe = load_train_config(RECIPE)
     entries = {
-        "base": BASE.name,
+        "base": VARIANTS[0].name,
         "recipe": recipe.model_dump(mode="json"),
         "machine": machine().model_dump(mode="json"),
-        "runs": list(runs.values()),
+        "runs": runs,
     }
     write_text(RESULT, json.dumps(entries, indent=1) + "\n")
 

@@ -169,21 +169,21 @@ STAGES = {
 def _training(card: ModelCard) -> list[str]:
     meta = card.meta
     config: Mapping[str, Any] = meta["training"]
-    phases = TrainConfig.model_validate(config).phases
-    shown = {name: phase.epochs * phase.clips_per_epoch for name, phase in phases.items()}
-    still = [
-        f"{shown[name]:,} single frames {what}"
-        for name, what in (("dense", "as the dense twin, "), ("image", "with neurons, "))
-        if name in shown
-    ]
     lines = [
         "## Training",
         "",
-        f"Recipe `{config['name']}`, seed {config['seed']}: {''.join(still)}{shown['float']:,} synthetic clips in "
-        f"float, {shown['qat']:,} more with quantisation, batches of {config['batch_size']} clips. They come from "
-        f"version {meta['generator_version']} of the generator (`svf_edge.data.synthetic`), which plays motion capture "
-        f"on rendered people; the motions {', '.join(sorted(VALIDATION_MOTIONS))} are never trained on.",
+        f"Recipe `{config['name']}`, seed {config['seed']}: {_shown(config)}. Clips come from version "
+        f"{meta['generator_version']} of the generator (`svf_edge.data.synthetic`), which plays motion capture on "
+        f"rendered people; the motions {', '.join(sorted(VALIDATION_MOTIONS))} are never trained on.",
     ]
+    before = meta.get("started_from")
+    if before is not None:
+        lines += [
+            "",
+            f"It went on from an earlier quantised checkpoint: "
+            f"{_shown(before['training'])}, of version {before['generator_version']} of the generator, in "
+            f"{before['training_seconds'] / 3600:.1f} hours on {before['hardware']}.",
+        ]
     if "training_seconds" in meta:
         hours = meta["training_seconds"] / 3600
         lines += ["", f"It took {hours:.1f} hours on {meta['hardware']}."]
@@ -196,6 +196,18 @@ def _training(card: ModelCard) -> list[str]:
         "",
         *_table(["", *names], ([text, *(_plain(n, m[n]) for n in names)] for text, m in stages.items())),
     ]
+
+
+def _shown(config: Mapping[str, Any]) -> str:
+    """What a run showed the network, phase by phase."""
+    what = {
+        "dense": "{:,} single frames to the dense twin",
+        "image": "{:,} single frames",
+        "float": f"{{:,}} clips of {config['model']['frames']} frames",
+        "qat": "{:,} clips with quantisation",
+    }
+    phases = TrainConfig.model_validate(config).phases
+    return ", then ".join(what[name].format(phase.epochs * phase.clips_per_epoch) for name, phase in phases.items())
 
 
 def _rates(card: ModelCard) -> list[str]:

@@ -76,6 +76,10 @@ def main(folder: Path, target: Path) -> None:
         "mean_pose": task.metrics(guess, clips),
         "validation": f"{len(clips['frames'])} synthetic clips of motions that training never shows",
     }
+    if config.initial is not None:
+        _, before = load_model(config.initial)
+        kept = ("training", "generator_version", "training_seconds", "hardware", "metrics")
+        meta["started_from"] = {name: before[name] for name in kept}
     save_model(model, target / f"{config.name}.safetensors", meta)
     save_program(program.with_meta(**meta), target / f"{config.name}.program.safetensors")
     save_program(narrow.with_meta(**meta), target / f"{config.name}.int4.program.safetensors")
