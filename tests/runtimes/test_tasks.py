@@ -25,6 +25,8 @@ pytestmark = [needs_library("svf_ort"), needs_library("svf_executorch")]
 EXHAUSTIVE: Final = pytest.mark.exhaustive
 PAPER: Final = [name for name in TRAINED if "3 levels" in name]
 """With the levels that the paper has."""
+OFTEN: Final = (*PAPER, "pose, weights of 4 bits")
+"""A network of each task; the pose network with weights of 8 bits is what most other tests run."""
 SIZES: Final = ("15M", pytest.param("31M", marks=EXHAUSTIVE), pytest.param("55M", marks=EXHAUSTIVE))
 DIALECTS: Final = ("packed", pytest.param("portable", marks=EXHAUSTIVE))
 
@@ -51,7 +53,7 @@ def test_trained_networks_on_onnxruntime(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-@pytest.mark.parametrize("name", [name if name in PAPER else pytest.param(name, marks=EXHAUSTIVE) for name in TRAINED])
+@pytest.mark.parametrize("name", [name if name in OFTEN else pytest.param(name, marks=EXHAUSTIVE) for name in TRAINED])
 def test_trained_networks_on_executorch(name: str, dialect: TorchDialect, tmp_path: Path) -> None:
     program = load_program(TRAINED[name])
     assert_on_executorch(program, clip_for(program), dialect, tmp_path)
