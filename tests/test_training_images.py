@@ -152,6 +152,12 @@ def test_phases_take_clips_one_after_another(tmp_path: Path) -> None:
     assert taken == list(range(3 * 16 + 2 * 8 + 4))
 
 
+def test_a_missing_start_is_named_before_anything_is_rendered(tmp_path: Path) -> None:
+    with pytest.raises(BadFile, match=r"gone\.safetensors: no such file"):
+        train(configuration(tmp_path, f"initial={tmp_path / 'gone.safetensors'}"), tmp_path / "run")
+    assert not (tmp_path / "clips").exists() and not (tmp_path / "run").exists()
+
+
 def test_the_image_phase_sees_as_many_frames_a_step(tmp_path: Path) -> None:
     config = configuration(tmp_path, "stream_chunks=3")
     images = config.on_images()
@@ -159,6 +165,18 @@ def test_the_image_phase_sees_as_many_frames_a_step(tmp_path: Path) -> None:
     assert images.model == model_config("tiny", frames=1, frame_size=(32, 32), levels=4, reset="soft")
     unlike = {"model", "batch_size", "stream_chunks"}
     assert images.model_dump(exclude=unlike) == config.model_dump(exclude=unlike)
+
+
+def test_a_run_starts_from_a_quantised_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the float network behind it."""
+    model = train(configuration(tmp_path, "image_phase=null"), tmp_path / "first")
+    config = configuration(tmp_path, "image_phase=null", f"initial={model}")
+    started = first_weights(monkeypatch)
+    train(config, tmp_path / "second")
+    for name, tensor in start_model(config).state_dict().items():
+        assert torch.equal(started["float"][name], tensor), name
+    quantised = load_model(model)[0].state_dict()
+    assert torch.equal(started["float"]["backbone.0.conv.conv.weight"], quantised["backbone.0.conv.conv.weight"])
 
 
 def test_a_run_starts_from_a_float_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -156,6 +156,8 @@ def train(config: TrainConfig, folder: str | Path) -> Path:
     finite or a layer cannot be made to fire.
     """
     folder = Path(folder)
+    if config.initial is not None:
+        load_model(config.initial)  # or minutes of rendering end with a file that is missing
     # What cannot be built, quantised, rendered or taught must not claim the folder.
     expand_weight_bits(SpikeVideoFormer(config.model), 8, config.weight_bits)
     names = class_names(config)
