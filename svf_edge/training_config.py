@@ -193,8 +193,8 @@ class TrainConfig(_Frozen):
     def _divisible(self) -> Self:
         """Every process takes the same number of clips, or one would wait for the others for ever."""
         counts = {
-            **{f"{name}_phase.clips_per_epoch": phase.clips_per_epoch for name, phase in self.phases.items()},
             "batch_size": self.batch_size,
+            **{f"{name}_phase.clips_per_epoch": phase.clips_per_epoch for name, phase in self.phases.items()},
             "validation_clips": self.validation_clips,
         }
         for name, count in counts.items():
