@@ -33,7 +33,7 @@ TWIN = "dense twin (ReLU)"
 TARGETS = (None, 0.1, 0.08, 0.06, 0.04)
 """Charged rates; None charges nothing."""
 CHARGE = 5.0
-"""`rate_weight` of the targets: ten times the recipe's, so that short runs arrive."""
+"""`rate_weight` of the targets: ten times the recipe's, so that rates move in so short a run."""
 SHORTER = {
     "float_phase.epochs": 1,
     "float_phase.clips_per_epoch": 6144,
@@ -87,7 +87,6 @@ def collect(run: Path) -> None:
     entries = {
         "spiking": SPIKING,
         "twin": TWIN,
-        "targets": TARGETS,
         "machine": machine().model_dump(mode="json"),
         "runs": runs,
     }

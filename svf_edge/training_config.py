@@ -57,7 +57,7 @@ class TrainConfig(_Frozen):
     model: ModelConfig
     dense_phase: Phase | None = None
     """Float training of the dense twin on single frames, whose weights the spiking network then starts from: a ReLU
-    passes every gradient that a surrogate blurs, so the same frames teach it more."""
+    passes every gradient that a surrogate blurs."""
     image_phase: Phase | None = None
     """Float training ahead of the float phase, on single frames: as much work on four times as many different pictures
     as on clips of four frames, which hardly differ."""
